@@ -1,0 +1,2 @@
+//! Placeholder while the crates are laid out.
+fn main() {}
