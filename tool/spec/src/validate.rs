@@ -217,8 +217,7 @@ impl Walk<'_> {
         if self.findings.full() {
             return self.findings.push(Diagnostic::error(""));
         }
-        let message =
-            format!("{} under `{}`", complaint.message, quoted(&Path(&self.path).to_string()).replace('`', ""));
+        let message = format!("{}: {}", quoted(&Path(&self.path).to_string()), complaint.message);
         let problem = Diagnostic::error(message).at(span).label(complaint.label);
         self.findings.push(if let Some(hint) = complaint.hint { problem.hint(hint) } else { problem });
     }

@@ -278,7 +278,7 @@ fn image(text: &str) -> Result<(), Complaint> {
 fn container_name(text: &str) -> Result<(), Complaint> {
     let bad = |label: &str| complain(format!("{} cannot name a container", quoted(text)), label);
     if text.is_empty() {
-        bad("a name must stand here")
+        complain("an empty name", "a container needs a name")
     } else if text.contains('/') {
         bad("the name becomes a directory: no `/`")
     } else if text == "." || text == ".." {
