@@ -6,13 +6,19 @@
 mod derived;
 mod digest;
 mod image;
+pub mod manifest;
 mod platform;
+mod reference;
 mod report;
+mod resolve;
+mod store;
 pub mod tree;
 
 pub use derived::Derived;
 pub use digest::{Digest, DigestError, Hasher};
 pub use image::{Image, Layer, LoadedImage};
 pub use platform::{Platform, PlatformError};
+pub use reference::{ImageSource, Reference, ReferenceError};
 pub use report::{Reporter, Silent, Task};
+pub use store::{Collected, Incoming, Named, Store, StoreError, Verified};
 pub use tree::{Content, Extent, Kind, Metadata, Node, ReadContent, Tree, TreePath, UnpackTar};
