@@ -137,9 +137,9 @@ fn names(packages: &[String]) -> String {
 /// apt for one architecture.
 pub(crate) struct Apt<'a> {
     /// Ours, below the user's cache directory.
-    pub(crate) cache: &'a Path,
+    pub(crate) cache: PathBuf,
     /// Debian's name.
-    pub(crate) architecture: &'a str,
+    pub(crate) architecture: String,
     pub(crate) offline: bool,
     pub(crate) reporter: &'a dyn Reporter,
 }
@@ -151,7 +151,7 @@ impl Apt<'_> {
     pub(crate) fn resolve(&self, packages: &[String], depends: bool) -> Result<Vec<DebianPackage>, AptError> {
         let _lock = self.lock()?;
         let lists = self.lists()?;
-        let question = serde_json::json!([ASSUMED, packages, depends, self.architecture, self.state_of_apt(&lists)?]);
+        let question = serde_json::json!([ASSUMED, packages, depends, &self.architecture, self.state_of_apt(&lists)?]);
         let answers = self.directory("answers")?;
         let answer = answers.join(Digest::of(question.to_string().as_bytes()).hex());
         if let Some(known) = fs::read(&answer).ok().and_then(|text| serde_json::from_slice(&text).ok()) {
@@ -161,7 +161,8 @@ impl Apt<'_> {
         apt.arg("--print-uris").arg(if depends { "install" } else { "download" }).arg("--").args(packages);
         let output = run(&mut apt).map_err(|source| AptError::Resolve { packages: packages.to_vec(), source })?;
         let text = String::from_utf8_lossy(&output.stdout);
-        let mut found = text.lines().filter(|l| l.starts_with('\'')).map(parse_uri_line).collect::<Result<Vec<_>, _>>()?;
+        let mut found =
+            text.lines().filter(|l| l.starts_with('\'')).map(parse_uri_line).collect::<Result<Vec<_>, _>>()?;
         found.sort();
         found.dedup();
         write_beside(&answer, serde_json::to_string(&found).unwrap_or_default().as_bytes())?;
@@ -207,7 +208,7 @@ impl Apt<'_> {
 
     /// One apt at a time in this cache: it writes its binary cache in place.
     fn lock(&self) -> Result<File, AptError> {
-        let path = self.directory(self.architecture)?.join("lock");
+        let path = self.directory(&self.architecture)?.join("lock");
         let file = File::options().create(true).truncate(false).write(true).open(&path).map_err(at(&path))?;
         file.lock().map_err(at(&path))?;
         Ok(file)
@@ -215,7 +216,7 @@ impl Apt<'_> {
 
     /// A directory of package lists for our architecture.
     fn lists(&self) -> Result<PathBuf, AptError> {
-        let own = self.directory(self.architecture)?.join("lists");
+        let own = self.directory(&self.architecture)?.join("lists");
         let machine = PathBuf::from("/var/lib/apt/lists");
         let mut there: Vec<(SystemTime, &PathBuf)> =
             [&machine, &own].into_iter().filter_map(|d| Some((self.fetched(d)?, d))).collect();
@@ -232,7 +233,7 @@ impl Apt<'_> {
         let partial = own.join("partial");
         fs::create_dir_all(&partial).map_err(at(&partial))?;
         run(self.apt_get(&own)?.arg("update"))
-            .map_err(|source| AptError::Update { architecture: self.architecture.to_owned(), source })?;
+            .map_err(|source| AptError::Update { architecture: self.architecture.clone(), source })?;
         Ok(own)
     }
 
@@ -246,7 +247,9 @@ impl Apt<'_> {
     /// All that apt's answer depends on besides the question.
     fn state_of_apt(&self, lists: &Path) -> Result<serde_json::Value, AptError> {
         let mut seen = Vec::new();
-        for directory in [lists, Path::new("/etc/apt"), Path::new("/etc/apt/sources.list.d"), Path::new("/etc/apt/preferences.d")] {
+        for directory in
+            [lists, Path::new("/etc/apt"), Path::new("/etc/apt/sources.list.d"), Path::new("/etc/apt/preferences.d")]
+        {
             let Ok(entries) = fs::read_dir(directory) else { continue };
             for entry in entries.flatten() {
                 let meta = entry.metadata().map_err(at(&entry.path()))?;
@@ -263,7 +266,7 @@ impl Apt<'_> {
     /// `apt-get` on a private configuration.
     fn apt_get(&self, lists: &Path) -> Result<Command, AptError> {
         let mut apt = command("apt-get", "apt").map_err(AptError::Missing)?;
-        let state = self.directory(self.architecture)?;
+        let state = self.directory(&self.architecture)?;
         let archives = state.join("archives/partial");
         fs::create_dir_all(&archives).map_err(at(&archives))?;
         write_beside(&state.join("status"), self.status().as_bytes())?;

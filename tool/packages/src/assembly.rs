@@ -215,8 +215,7 @@ impl Assembly {
             parents.push(parent);
         }
         for parent in parents.into_iter().rev() {
-            let directory =
-                self.merged.get(&parent).cloned().unwrap_or_else(|| Entry::directory(0o755, self.epoch));
+            let directory = self.merged.get(&parent).cloned().unwrap_or_else(|| Entry::directory(0o755, self.epoch));
             self.put(parent, directory);
         }
         self.put(landed.clone(), entry);
@@ -310,11 +309,7 @@ mod tests {
         tree.begin_layer();
         tree.insert(&path("a/b/c"), file()).unwrap();
         let layers = tree.into_layers();
-        let seen: Vec<(String, u32, i64)> =
-            layers[1].iter().map(|(p, e)| (p.to_string(), e.mode, e.mtime)).collect();
-        assert_eq!(
-            seen,
-            [("a".to_owned(), 0o700, 9), ("a/b".to_owned(), 0o755, 5), ("a/b/c".to_owned(), 0o644, 0)]
-        );
+        let seen: Vec<(String, u32, i64)> = layers[1].iter().map(|(p, e)| (p.to_string(), e.mode, e.mtime)).collect();
+        assert_eq!(seen, [("a".to_owned(), 0o700, 9), ("a/b".to_owned(), 0o755, 5), ("a/b/c".to_owned(), 0o644, 0)]);
     }
 }

@@ -103,7 +103,9 @@ impl CargoError {
                 Some("as root: apt-get install gcc libc6-dev".to_owned())
             }
             Self::Cargo { source, .. } => source.hint(),
-            Self::NoTarget { .. } => Some("`libc` is `musl` or `gnu`; architectures are amd64, arm64 and riscv64".to_owned()),
+            Self::NoTarget { .. } => {
+                Some("`libc` is `musl` or `gnu`; architectures are amd64, arm64 and riscv64".to_owned())
+            }
             _ => None,
         }
     }
@@ -164,8 +166,7 @@ pub(crate) struct CargoBuild<'a> {
 impl<'a> CargoBuild<'a> {
     /// Finds the workspace that encloses a package's directory.
     pub(crate) fn new(recipe: &'a CargoRecipe, directory: &Path, architecture: &str) -> Result<Self, CargoError> {
-        let no_target =
-            || CargoError::NoTarget { architecture: architecture.to_owned(), libc: recipe.libc.clone() };
+        let no_target = || CargoError::NoTarget { architecture: architecture.to_owned(), libc: recipe.libc.clone() };
         let target = target(architecture, &recipe.libc).ok_or_else(no_target)?;
         let machine = elf::machine(architecture).ok_or_else(no_target)?;
         let mut known = read_metadata(recipe, directory)?;
@@ -220,7 +221,13 @@ impl<'a> CargoBuild<'a> {
     }
 
     /// Builds the binary and puts it into the layer begun last.
-    pub(crate) fn build(&self, offline: bool, epoch: i64, reporter: &dyn Reporter, tree: &mut Assembly) -> Result<(), CargoError> {
+    pub(crate) fn build(
+        &self,
+        offline: bool,
+        epoch: i64,
+        reporter: &dyn Reporter,
+        tree: &mut Assembly,
+    ) -> Result<(), CargoError> {
         self.check_tools()?;
         let recipe = self.recipe;
         let package = recipe.package.value.as_str();
@@ -255,14 +262,24 @@ impl<'a> CargoBuild<'a> {
 
     /// Says what is missing before minutes of compiling say it.
     fn check_tools(&self) -> Result<(), CargoError> {
-        let libdir = self.run(self.command("rustc")?.args(["--print", "target-libdir", "--target", self.target.triple]))?;
+        let libdir =
+            self.run(self.command("rustc")?.args(["--print", "target-libdir", "--target", self.target.triple]))?;
         if !Path::new(String::from_utf8_lossy(&libdir.stdout).trim()).is_dir() {
             return Err(CargoError::TargetMissing(self.target.triple));
         }
         if let Some(multiarch) = self.target.gnu {
             let package = self.recipe.package.value.as_str();
             let tree = self.run(self.command("cargo")?.args([
-                "tree", "--locked", "--offline", "--prefix", "none", "--edges", "normal", "--target", self.target.triple, "--package",
+                "tree",
+                "--locked",
+                "--offline",
+                "--prefix",
+                "none",
+                "--edges",
+                "normal",
+                "--target",
+                self.target.triple,
+                "--package",
                 package,
             ]));
             let library = Path::new("/usr/lib").join(multiarch).join("libseccomp.a");
@@ -321,7 +338,8 @@ impl<'a> CargoBuild<'a> {
             ["RUSTFLAGS", "CARGO_ENCODED_RUSTFLAGS", "RUSTC_WRAPPER", "RUSTC_WORKSPACE_WRAPPER", "CFLAGS", "CXXFLAGS"];
         for (name, _) in std::env::vars_os() {
             let text = name.to_string_lossy();
-            let prefixes = ["CARGO_PROFILE_", "CARGO_BUILD_", "CARGO_TARGET_", "CARGO_CFG_", "CARGO_FEATURE_", "LIBSECCOMP_"];
+            let prefixes =
+                ["CARGO_PROFILE_", "CARGO_BUILD_", "CARGO_TARGET_", "CARGO_CFG_", "CARGO_FEATURE_", "LIBSECCOMP_"];
             if NAMES.contains(&&*text) || prefixes.iter().any(|p| text.starts_with(p)) {
                 cargo.env_remove(&name);
             }
@@ -339,7 +357,9 @@ impl<'a> CargoBuild<'a> {
         for path in paths.into_iter().flatten().filter(|p| p.components().count() > 2) {
             let text = path.display().to_string();
             if binary.windows(text.len()).any(|w| w == text.as_bytes()) {
-                reporter.warn(&format!("`{package}` holds the path `{text}` of this machine: other machines make other bytes"));
+                reporter.warn(&format!(
+                    "`{package}` holds the path `{text}` of this machine: other machines make other bytes"
+                ));
             }
         }
     }
@@ -362,7 +382,8 @@ impl<'a> CargoBuild<'a> {
 fn read_metadata(recipe: &CargoRecipe, directory: &Path) -> Result<Metadata, CargoError> {
     let error = |source| CargoError::Cargo { package: recipe.package.value.clone(), source };
     let mut cargo = command("cargo", "rust").map_err(error)?;
-    let output = run(cargo.args(["metadata", "--no-deps", "--format-version", "1"]).current_dir(directory)).map_err(error)?;
+    let output =
+        run(cargo.args(["metadata", "--no-deps", "--format-version", "1"]).current_dir(directory)).map_err(error)?;
     let bad = |source| CargoError::Metadata { directory: directory.to_owned(), source };
     serde_json::from_slice(&output.stdout).map_err(bad)
 }

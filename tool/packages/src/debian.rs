@@ -75,6 +75,17 @@ pub enum DebianError {
     Unmatched(String),
 }
 
+impl DebianError {
+    /// What to do about it.
+    #[must_use]
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Self::Unpack { source, .. } => source.hint(),
+            _ => None,
+        }
+    }
+}
+
 /// Debian's name for one of Go's architectures.
 pub(crate) fn architecture(go: &str) -> &str {
     match go {

@@ -68,8 +68,19 @@ pub enum KernelError {
     Assembly(#[from] AssemblyError),
 }
 
-/// Makes `kernel` and `kernel.tar` of an unpacked linux-image package, in a tree of their own.
-pub(crate) fn shape(unpacked: &Assembly, epoch: i64, scratch: &Path) -> Result<Assembly, KernelError> {
+impl KernelError {
+    /// What to do about it.
+    #[must_use]
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Self::Depmod { source, .. } | Self::Xz { source, .. } => source.hint(),
+            _ => None,
+        }
+    }
+}
+
+/// Makes `kernel` and `kernel.tar` of an unpacked linux-image package, in the layer begun last.
+pub(crate) fn shape(unpacked: &Assembly, epoch: i64, scratch: &Path, shaped: &mut Assembly) -> Result<(), KernelError> {
     let files = unpacked.merged();
     let kernels: Vec<(String, &Bytes)> = files
         .iter()
@@ -91,12 +102,10 @@ pub(crate) fn shape(unpacked: &Assembly, epoch: i64, scratch: &Path) -> Result<A
     let file = layer::write_tar(&tar, out).map_err(io)?.into_inner().map_err(|e| io(e.into_error()))?;
     let len = file.metadata().map_err(io)?.len();
     let tar = Bytes::Range { file: file.into(), offset: 0, len };
-    let mut shaped = Assembly::new(epoch);
-    shaped.begin_layer();
     let name = |text| TreePath::new(text).expect("a plain name");
-    shaped.insert(&name("kernel"), Entry::file(kernel.clone(), 0o644, epoch))?;
+    shaped.insert(&name("kernel"), Entry::file((*kernel).clone(), 0o644, epoch))?;
     shaped.insert(&name("kernel.tar"), Entry::file(tar, 0o644, epoch))?;
-    Ok(shaped)
+    Ok(())
 }
 
 /// The module directory's files by their path in it, modules decompressed; no links to where the kernel was built.

@@ -15,9 +15,6 @@ use tar::{EntryType, Header};
 
 use crate::assembly::{Body, Entries};
 
-/// Media type of the layers that we write.
-pub(crate) const MEDIA_TYPE: &str = "application/vnd.oci.image.layer.v1.tar+zstd";
-
 /// Part of every tag: another level is other bytes.
 pub(crate) const COMPRESSION: i32 = 9;
 

@@ -117,7 +117,12 @@ mod tests {
         let other = |what: &str| assert_ne!(tree_digest(root).unwrap(), first, "{what}");
         mode("b", 0o664);
         same("group may write");
-        File::options().write(true).open(root.join("b")).unwrap().set_modified(std::time::SystemTime::UNIX_EPOCH).unwrap();
+        File::options()
+            .write(true)
+            .open(root.join("b"))
+            .unwrap()
+            .set_modified(std::time::SystemTime::UNIX_EPOCH)
+            .unwrap();
         same("another time");
         fs::create_dir(root.join("target")).unwrap();
         fs::write(root.join("target/CACHEDIR.TAG"), "").unwrap();
