@@ -3,12 +3,16 @@
 //! Specifications: OCI image-spec 1.1 (layout, manifests, layers), OCI distribution-spec 1.1, and Docker's rules for
 //! references, credentials and `docker save` archives.
 
+// Errors carry what they are about (digests, names, URLs) and are made once per command, where size does not matter.
+#![allow(clippy::result_large_err)]
+
 mod derived;
 mod digest;
 mod image;
 pub mod manifest;
 mod platform;
 mod reference;
+pub mod registry;
 mod report;
 mod resolve;
 mod store;

@@ -25,6 +25,11 @@ impl Incoming<'_> {
         self.writer.size()
     }
 
+    /// The digest that was promised, or that of no bytes.
+    pub(crate) fn wanted(&self) -> Digest {
+        self.expected.map_or_else(|| Digest::of(b""), |(digest, _)| digest)
+    }
+
     /// Checks what came against what was promised and puts it into its place.
     ///
     /// # Errors

@@ -53,7 +53,7 @@ impl Store {
         }
     }
 
-    pub(super) fn find_digest(&self, digest: Digest) -> Result<Option<Descriptor>, StoreError> {
+    pub(crate) fn find_digest(&self, digest: Digest) -> Result<Option<Descriptor>, StoreError> {
         let Some(size) = self.blob_size(digest)? else { return Ok(None) };
         let bytes = self.read_document(&Descriptor::new("", digest, size))?;
         let document = Document::parse(&bytes, "")?;
