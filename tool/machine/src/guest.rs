@@ -197,7 +197,10 @@ impl Guest {
         let events = shared.clone();
         let qmp = Qmp::connect(stream, move |event| {
             events.change(|state| match event {
-                QmpEvent::Shutdown(reason) => state.shutdown = Some(reason),
+                // The first reason is the machine's; our `quit` gives a second one.
+                QmpEvent::Shutdown(reason) => {
+                    state.shutdown.get_or_insert(reason);
+                }
                 QmpEvent::GuestPanicked => state.panic = state.panic.or(Some(Instant::now())),
                 QmpEvent::Stopped(run_state) => state.run_state = Some(run_state),
                 QmpEvent::Closed => {}

@@ -35,7 +35,7 @@ fn a_machine_that_ends_is_told_by_reason_and_last_line() {
         config.timeout = Some(LONG);
         config.log = Some(dir.path().join("console.log"));
         let (found, console) = run_it(&config);
-        assert_eq!(found, outcome, "{text}");
+        assert_eq!(found, outcome, "{text} became {console}");
         assert_eq!(console.trim_end(), text.trim_end());
         assert_eq!(fs::read_to_string(dir.path().join("console.log")).unwrap(), text);
     }
