@@ -6,6 +6,7 @@
 mod derived;
 mod digest;
 mod image;
+pub mod layer;
 mod platform;
 mod report;
 pub mod tree;
