@@ -21,6 +21,8 @@ pub(crate) const ZSTD_MAGIC: &[u8] = &[0x28, 0xb5, 0x2f, 0xfd];
 pub(crate) const LZ4_MAGIC: &[u8] = &[0x02, 0x21, 0x4c, 0x18];
 /// Uncompressed bytes in a block of an LZ4 legacy frame; the kernel expects no other.
 const LZ4_BLOCK: usize = 8 << 20;
+/// Bytes that a compressor is given at a time; part of the bytes' definition.
+const PIECE: usize = 128 << 10;
 /// Input of one zstd worker at a time, which bounds memory; part of the bytes' definition.
 const ZSTD_JOB: u32 = 4 << 20;
 
@@ -122,7 +124,15 @@ impl FromStr for Compression {
 }
 
 /// Compresses what is written to it.
-pub(crate) enum Encoder<W: Write> {
+///
+/// The libraries see pieces of one size, whatever the sizes of the writes (and so of somebody's reads) are: zlib's bytes
+/// depend on them.
+pub(crate) struct Encoder<W: Write> {
+    library: Library<W>,
+    piece: Vec<u8>,
+}
+
+enum Library<W: Write> {
     Gzip(GzEncoder<W>),
     Zstd(zstd::Encoder<'static, W>),
     Lz4(Lz4Legacy<W>),
@@ -131,10 +141,10 @@ pub(crate) enum Encoder<W: Write> {
 impl<W: Write> Encoder<W> {
     /// Starts a stream of exactly `size` bytes; `workers` helps zstd's speed and never changes its bytes.
     pub(crate) fn new(out: W, compression: Compression, level: i32, size: u64, workers: u32) -> io::Result<Self> {
-        Ok(match compression {
+        let library = match compression {
             Compression::Gzip => {
                 let level = flate2::Compression::new(level.unsigned_abs());
-                Self::Gzip(flate2::GzBuilder::new().mtime(0).operating_system(255).write(out, level))
+                Library::Gzip(flate2::GzBuilder::new().mtime(0).operating_system(255).write(out, level))
             }
             Compression::Zstd => {
                 let mut encoder = zstd::Encoder::new(out, level)?;
@@ -143,29 +153,42 @@ impl<W: Write> Encoder<W> {
                 encoder.include_checksum(true)?;
                 // A window no larger than the content: the booting kernel allocates it.
                 encoder.set_pledged_src_size(Some(size))?;
-                Self::Zstd(encoder)
+                Library::Zstd(encoder)
             }
-            Compression::Lz4 => Self::Lz4(Lz4Legacy::new(out)?),
-        })
+            Compression::Lz4 => Library::Lz4(Lz4Legacy::new(out)?),
+        };
+        Ok(Self { library, piece: Vec::with_capacity(PIECE) })
     }
 
     /// Ends the stream and gives back the sink.
-    pub(crate) fn finish(self) -> io::Result<W> {
-        match self {
-            Self::Gzip(encoder) => encoder.finish(),
-            Self::Zstd(encoder) => encoder.finish(),
-            Self::Lz4(encoder) => encoder.finish(),
+    pub(crate) fn finish(mut self) -> io::Result<W> {
+        self.end_piece()?;
+        match self.library {
+            Library::Gzip(encoder) => encoder.finish(),
+            Library::Zstd(encoder) => encoder.finish(),
+            Library::Lz4(encoder) => encoder.finish(),
         }
+    }
+
+    fn end_piece(&mut self) -> io::Result<()> {
+        match &mut self.library {
+            Library::Gzip(encoder) => encoder.write_all(&self.piece)?,
+            Library::Zstd(encoder) => encoder.write_all(&self.piece)?,
+            Library::Lz4(encoder) => encoder.write_all(&self.piece)?,
+        }
+        self.piece.clear();
+        Ok(())
     }
 }
 
 impl<W: Write> Write for Encoder<W> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        match self {
-            Self::Gzip(encoder) => encoder.write(bytes),
-            Self::Zstd(encoder) => encoder.write(bytes),
-            Self::Lz4(encoder) => encoder.write(bytes),
+        let n = bytes.len().min(PIECE - self.piece.len());
+        self.piece.extend_from_slice(&bytes[..n]);
+        if self.piece.len() == PIECE {
+            self.end_piece()?;
         }
+        Ok(n)
     }
 
     fn flush(&mut self) -> io::Result<()> {
@@ -175,7 +198,7 @@ impl<W: Write> Write for Encoder<W> {
 }
 
 /// Writes LZ4's legacy frame.
-pub(crate) struct Lz4Legacy<W> {
+struct Lz4Legacy<W> {
     out: W,
     block: Vec<u8>,
     packed: Vec<u8>,
@@ -321,12 +344,16 @@ mod tests {
 
     #[test]
     fn bytes_depend_neither_on_workers_nor_on_the_size_of_writes() {
-        let bytes = sample(20 << 20);
-        for compression in Compression::ALL {
-            let level = compression.levels().0;
-            let one = pack(&bytes, compression, level, 1, 1 << 20);
-            for (workers, piece) in [(0, 1 << 20), (2, 77_777), (4, 3 << 20)] {
-                assert!(one == pack(&bytes, compression, level, workers, piece), "{compression} {workers} {piece}");
+        // Of every kind: one piece, one zstd job, several of them, several LZ4 blocks.
+        for len in [1000, 3 << 20, 17 << 20] {
+            let bytes = sample(len);
+            for compression in Compression::ALL {
+                let level = compression.levels().0;
+                let one = pack(&bytes, compression, level, 1, 1 << 20);
+                for (workers, piece) in [(0, len), (2, 77_777), (4, 3 << 20)] {
+                    let other = pack(&bytes, compression, level, workers, piece);
+                    assert!(one == other, "{len} {compression} {workers} {piece}");
+                }
             }
         }
     }

@@ -9,6 +9,7 @@
 mod derived;
 mod digest;
 mod image;
+pub mod layer;
 pub mod manifest;
 mod platform;
 mod reference;

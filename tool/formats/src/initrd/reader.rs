@@ -19,6 +19,8 @@ const ZSTD_WINDOW: u32 = 27;
 pub struct Member {
     /// Its first byte in the initrd.
     pub offset: u64,
+    /// Its length without padding, but for the four zero bytes that end LZ4.
+    pub len: u64,
     /// How it is compressed; none for a plain archive.
     pub compression: Option<Compression>,
     /// Number of entries, without trailers.
@@ -97,7 +99,7 @@ pub fn read_initrd(input: impl BufRead, visit: Visit<'_>) -> Result<Vec<Member>,
             Some(Compression::Lz4) => member.all(Lz4LegacyReader::new(&mut input))?,
         }
         let entries = member.entries;
-        members.push(Member { offset, compression, entries });
+        members.push(Member { offset, len: input.position - offset, compression, entries });
     }
 }
 
