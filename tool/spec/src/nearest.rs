@@ -18,10 +18,11 @@ pub fn nearest<'a>(word: &str, candidates: impl Iterator<Item = &'a str>) -> Opt
         // One starts with the other: `network` for `net`.
         let begun = shorter >= 3 && (folded.starts_with(&other) || other.starts_with(&folded));
         let limit = if shorter < 2 { 0 } else { 1 + (shorter - 1) / 3 };
-        (distance <= limit || begun).then_some((distance, candidate))
+        let rank = if begun { (distance.min(2), distance) } else { (distance, distance) };
+        (distance <= limit || begun).then_some((rank, candidate))
     };
     let near = candidates.filter(|candidate| *candidate != word && candidate.len() <= LONGEST).filter_map(near);
-    near.min_by_key(|(distance, _)| *distance).map(|(_, candidate)| candidate)
+    near.min_by_key(|(rank, _)| *rank).map(|(_, candidate)| candidate)
 }
 
 fn fold(word: &str) -> Vec<char> {
@@ -60,6 +61,7 @@ mod tests {
             ("cap_net_admin", Some("CAP_NET_ADMIN")),
             ("cdw", Some("cwd")),
             ("network", Some("net")),
+            ("CAP_NET", Some("CAP_NET_ADMIN")),
             ("zebra", None),
             ("x", None),
             ("", None),

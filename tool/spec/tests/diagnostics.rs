@@ -550,7 +550,7 @@ fn labels_are_checked_by_the_same_table() {
      --> label org.mobyproject.config of nginx:1:2
       |
     1 | {"name": "x", "capabilites": ["CAP_BPF"], "net": "hots"}
-      |  ^^^^^^ not a key of an image's configuration
+      |  ^^^^^^ belongs into the spec that uses the image
       = hint: allowed here: `additionalGids`, `ambient`, `annotations`, `binds`, `binds.add`, `capabilities`, `capabilities.add`, `cgroupns`, `cgroupsPath`, `command`, `cwd`, `devices`, `env`, `gid`, `gidMappings`, `hostname`, `ipc`, `maskedPaths`, `mounts`, `net`, `noNewPrivileges`, `onfail`, `oomScoreAdj`, `pid`, `readonly`, `readonlyPaths`, `resources`, `rlimits`, `rootfsPropagation`, `runtime`, `seccomp`, `sysctl`, `tmpfs`, `uid`, `uidMappings`, `userns`, `uts`
 
     error: unknown key `capabilites`
@@ -558,7 +558,6 @@ fn labels_are_checked_by_the_same_table() {
       |
     1 | {"name": "x", "capabilites": ["CAP_BPF"], "net": "hots"}
       |               ^^^^^^^^^^^^^ did you mean `capabilities`?
-      = hint: allowed here: `additionalGids`, `ambient`, `annotations`, `binds`, `binds.add`, `capabilities`, `capabilities.add`, `cgroupns`, `cgroupsPath`, `command`, `cwd`, `devices`, `env`, `gid`, `gidMappings`, `hostname`, `ipc`, `maskedPaths`, `mounts`, `net`, `noNewPrivileges`, `onfail`, `oomScoreAdj`, `pid`, `readonly`, `readonlyPaths`, `resources`, `rlimits`, `rootfsPropagation`, `runtime`, `seccomp`, `sysctl`, `tmpfs`, `uid`, `uidMappings`, `userns`, `uts`
 
     error: `net`: `hots` is not a namespace
      --> label org.mobyproject.config of nginx:1:50
@@ -591,14 +590,14 @@ fn packages_are_checked_by_the_same_table() {
      --> build.yml:4:3
       |
     4 |   image: x
-      |   ^^^^^ not a key of an image's configuration
+      |   ^^^^^ belongs into the spec that uses the image
       = hint: allowed here: `additionalGids`, `ambient`, `annotations`, `binds`, `binds.add`, `capabilities`, `capabilities.add`, `cgroupns`, `cgroupsPath`, `command`, `cwd`, `devices`, `env`, `gid`, `gidMappings`, `hostname`, `ipc`, `maskedPaths`, `mounts`, `net`, `noNewPrivileges`, `onfail`, `oomScoreAdj`, `pid`, `readonly`, `readonlyPaths`, `resources`, `rlimits`, `rootfsPropagation`, `runtime`, `seccomp`, `sysctl`, `tmpfs`, `uid`, `uidMappings`, `userns`, `uts`
 
     error: `config.capabilities[0]`: unknown capability `CAP_NET`
      --> build.yml:5:18
       |
     5 |   capabilities: [CAP_NET]
-      |                  ^^^^^^^ did you mean `CAP_BPF`?
+      |                  ^^^^^^^ did you mean `CAP_NET_RAW`?
 
     error: `arches[0]`: unknown architecture `x86`
      --> build.yml:6:10
