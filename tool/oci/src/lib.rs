@@ -6,6 +6,7 @@
 // Errors carry what they are about (digests, names, URLs) and are made once per command, where size does not matter.
 #![allow(clippy::result_large_err)]
 
+pub mod archive;
 mod derived;
 mod digest;
 mod image;
