@@ -4,6 +4,9 @@ use bootwright_oci::{Kind, Tree};
 
 use crate::archive::{Cache, entry, link, node, path};
 
+/// The entries of a layer.
+type Layer = Vec<Vec<u8>>;
+
 fn dir(name: &str) -> Vec<u8> {
     entry(name.as_bytes(), b'5', b"")
 }
@@ -35,7 +38,7 @@ fn shape(cache: &Cache, tree: &Tree) -> String {
 
 #[test]
 fn layers_are_applied_as_the_specification_says() {
-    let cases: Vec<(&str, Vec<Vec<Vec<u8>>>, &str)> = vec![
+    let cases: Vec<(&str, Vec<Layer>, &str)> = vec![
         ("a whiteout removes a file", vec![vec![file("a", "1"), file("b", "1")], vec![file(".wh.a", "")]], "b=1"),
         (
             "a whiteout removes a directory",
