@@ -21,7 +21,7 @@ fn load_all(texts: &[&str]) -> Spec {
 }
 
 fn merged(texts: &[&str]) -> Value {
-    serde_json::from_str(&to_json(&load_all(texts))).unwrap()
+    serde_json::from_str(&to_json(&load_all(texts))).expect("JSON")
 }
 
 fn label(text: &str) -> ContainerConfig {
@@ -646,8 +646,8 @@ fn over(entry: &str, of_label: &str) -> Value {
     let mut service = spec.services[0].clone();
     service.config = service.config.over(label(of_label));
     let text = to_json(&Spec { services: vec![service], ..Spec::default() });
-    let mut service = serde_json::from_str::<Value>(&text).unwrap()["services"][0].take();
-    let map = service.as_object_mut().unwrap();
+    let mut service = serde_json::from_str::<Value>(&text).expect("JSON")["services"][0].take();
+    let map = service.as_object_mut().expect("a map");
     map.remove("name");
     map.remove("image");
     service
