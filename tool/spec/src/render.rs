@@ -14,6 +14,8 @@ use crate::{Diagnostic, Diagnostics, Severity, Sources, Span};
 /// Most characters of a line shown before the caret, and from it on.
 const BEFORE: usize = 60;
 const AFTER: usize = 100;
+/// Columns of a hint.
+const WIDTH: usize = 90;
 /// How a tab is shown.
 const TAB: &str = "    ";
 
@@ -101,7 +103,13 @@ impl Diagnostic {
             let _ = writeln!(out, "  {} {}", paint.frame("="), safe(label));
         }
         for hint in &self.hints {
-            let _ = writeln!(out, "{} {} hint: {}", " ".repeat(gutter), paint.frame("="), safe(hint));
+            let pad = " ".repeat(gutter);
+            for (i, line) in wrapped(&safe(hint)).into_iter().enumerate() {
+                let _ = match i {
+                    0 => writeln!(out, "{pad} {} hint: {line}", paint.frame("=")),
+                    _ => writeln!(out, "{pad}         {line}"),
+                };
+            }
         }
     }
 }
@@ -163,6 +171,23 @@ fn safe(text: &str) -> String {
         }
     }
     out
+}
+
+/// A text in lines of words that fit on a terminal.
+fn wrapped(text: &str) -> Vec<String> {
+    let mut lines = vec![String::new()];
+    for word in text.split(' ') {
+        let line = lines.last_mut().expect("there is always a line");
+        if line.is_empty() {
+            line.push_str(word);
+        } else if width(line) + 1 + width(word) <= WIDTH {
+            line.push(' ');
+            line.push_str(word);
+        } else {
+            lines.push(word.to_owned());
+        }
+    }
+    lines
 }
 
 /// Columns that a text takes on a terminal.

@@ -117,8 +117,8 @@ impl Text {
             Self::Capability => None,
             Self::Path => Some("^/"),
             Self::FilePath => Some("^/*[^/]"),
-            Self::Bind => Some("^[^:]+:/[^:]*(:[^:]+)?$"),
-            Self::Tmpfs => Some("^/[^:]*(:[^:]+)?$"),
+            Self::Bind => Some("^[^:]+:[^:]+(:[^:]+)?$"),
+            Self::Tmpfs => Some("^[^:]+(:[^:]+)?$"),
             Self::Env => Some("^[^=]+="),
             Self::Rlimit => Some("^[^,]+,[^,]+,[^,]+$"),
             Self::Namespace => Some("^(host|root|new|)$|^/"),
@@ -352,7 +352,7 @@ fn mount_option(text: &str) -> Result<(), Complaint> {
 }
 
 /// `source`, `destination` and options of a bind.
-pub(crate) type BindParts<'a> = (&'a str, &'a str, Option<Vec<&'a str>>);
+pub(crate) type BindParts<'a> = (&'a str, String, Option<Vec<&'a str>>);
 
 /// Parses `source:destination[:options]`.
 pub(crate) fn bind(text: &str) -> Result<BindParts<'_>, Complaint> {
@@ -380,27 +380,25 @@ pub(crate) fn bind(text: &str) -> Result<BindParts<'_>, Complaint> {
         let label = "neither a path that starts with `/` nor a volume's name";
         return complain(format!("{} is not the source of a bind", quoted(source)), label);
     }
-    Ok((source, absolute(destination)?, options.map(options_of).transpose()?))
+    Ok((source, self::destination(destination)?, options.map(options_of).transpose()?))
 }
 
 /// Parses `destination[:options]`.
-pub(crate) fn tmpfs(text: &str) -> Result<(&str, Vec<&str>), Complaint> {
+pub(crate) fn tmpfs(text: &str) -> Result<(String, Vec<&str>), Complaint> {
     let parts: Vec<_> = text.split(':').collect();
     match parts[..] {
-        [destination] => Ok((absolute(destination)?, Vec::new())),
-        [destination, options] => Ok((absolute(destination)?, options_of(options)?)),
+        [destination] => Ok((self::destination(destination)?, Vec::new())),
+        [destination, options] => Ok((self::destination(destination)?, options_of(options)?)),
         _ => complain(format!("{} is not a tmpfs", quoted(text)), "expected `destination[:options]`"),
     }
 }
 
-fn absolute(destination: &str) -> Result<&str, Complaint> {
-    if destination.starts_with('/') {
-        return Ok(destination);
+/// A destination in a container; a relative one starts at the container's root, as in runtimes.
+pub(crate) fn destination(written: &str) -> Result<String, Complaint> {
+    if written.is_empty() {
+        return complain("an empty destination", "a path in the container must stand here");
     }
-    complain(
-        format!("the destination {} is not an absolute path", quoted(destination)),
-        "the destination must start with `/`",
-    )
+    Ok(if written.starts_with('/') { written.to_owned() } else { format!("/{written}") })
 }
 
 fn options_of(options: &str) -> Result<Vec<&str>, Complaint> {
