@@ -272,7 +272,7 @@ pub(crate) static CONFIG: Shape = shape(
             .default("`default`, but `unconfined` with `capabilities: [all]`")
             .ours(),
         key("onfail", Kind::Word(ON_FAIL), "What happens when it fails.")
-            .default("`stop` for onboot, `retry` for services, `continue` for onshutdown")
+            .default("`stop` for onboot, `continue` for services and onshutdown")
             .ours(),
     ],
 );

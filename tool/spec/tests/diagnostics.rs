@@ -145,7 +145,7 @@ fn bad_values_are_named() {
         "uidMappings: [{hostID: 1, size: 1}]",
         "uidMappings: [{hostID: 1, containerID: -1, size: 0}]",
         "resources: {memory: {limit: 64M}}",
-        "resources: {memory: {limt: 64}}",
+        "resources: {memory: {limits: 64}}",
         "resources: {cpu: {idle: 2}}",
         "resources: {cpu: {shares: 1, Shares: 2}}",
         "seccomp: docker",
@@ -239,8 +239,8 @@ fn bad_values_are_named() {
       2:74 `onboot[0].uidMappings[0].size`: `0` is out of range [from 1 to 4294967295]
     resources: {memory: {limit: 64M}}
       2:53 `onboot[0].resources.memory.limit`: `64M` is not a whole number [decimal digits are expected]
-    resources: {memory: {limt: 64}}
-      2:46 unknown key `limt` in `onboot[0].resources.memory` [did you mean `limit`?]
+    resources: {memory: {limits: 64}}
+      2:46 unknown key `limits` in `onboot[0].resources.memory` [did you mean `limit`?]
     resources: {cpu: {idle: 2}}
       2:49 `onboot[0].resources.cpu.idle`: `2` is out of range [from 0 to 1]
     resources: {cpu: {shares: 1, Shares: 2}}
@@ -312,7 +312,7 @@ fn names_references_volumes_and_files_are_checked() {
         "files: [{path: a, source: ~/x}]",
         "kernel: {image: x, modules: [\"a.ko\"]}",
         "kernel: {image: x, tar: }",
-        "kernal: {image: x}",
+        "kernels: {image: x}",
         "something: else",
     ] {
         all.push_str(&format!("{text}\n  {}", brief(text).replace("\n", "\n  ").trim_end_matches("  ")));
@@ -399,8 +399,8 @@ fn names_references_volumes_and_files_are_checked() {
       1:30 `kernel.modules[0]`: `a.ko` is not a module [a name without `.ko`, a glob, or `virtio`, `cloud` or `all`]
     kernel: {image: x, tar: }
       1:20 `kernel.tar` must be a string [this is nothing: the value is missing]
-    kernal: {image: x}
-      1:1 unknown key `kernal` [did you mean `kernel`?]
+    kernels: {image: x}
+      1:1 unknown key `kernels` [did you mean `kernel`?]
     something: else
       1:1 unknown key `something` [not a key of a spec]
     "##);
@@ -548,13 +548,13 @@ fn a_relative_path_needs_a_directory() {
 #[test]
 fn labels_are_checked_by_the_same_table() {
     let mut sources = Sources::default();
-    let label = r#"{"name": "x", "capabilites": ["CAP_BPF"], "net": "hots"}"#;
+    let label = r#"{"name": "x", "capability": ["CAP_BPF"], "net": "hots"}"#;
     let found = parse_label("label org.mobyproject.config of nginx", label, &mut sources).unwrap_err();
     assert_snapshot!(found.render(&sources, false), @r##"
     error: unknown key `name`
      --> label org.mobyproject.config of nginx:1:2
       |
-    1 | {"name": "x", "capabilites": ["CAP_BPF"], "net": "hots"}
+    1 | {"name": "x", "capability": ["CAP_BPF"], "net": "hots"}
       |  ^^^^^^ belongs into the spec that uses the image
       = hint: allowed here: `additionalGids`, `ambient`, `annotations`, `binds`, `binds.add`,
               `capabilities`, `capabilities.add`, `cgroupns`, `cgroupsPath`, `command`, `cwd`,
@@ -563,17 +563,17 @@ fn labels_are_checked_by_the_same_table() {
               `resources`, `rlimits`, `rootfsPropagation`, `runtime`, `seccomp`, `sysctl`, `tmpfs`,
               `uid`, `uidMappings`, `userns`, `uts`
 
-    error: unknown key `capabilites`
+    error: unknown key `capability`
      --> label org.mobyproject.config of nginx:1:15
       |
-    1 | {"name": "x", "capabilites": ["CAP_BPF"], "net": "hots"}
-      |               ^^^^^^^^^^^^^ did you mean `capabilities`?
+    1 | {"name": "x", "capability": ["CAP_BPF"], "net": "hots"}
+      |               ^^^^^^^^^^^^ did you mean `capabilities`?
 
     error: `net`: `hots` is not a namespace
-     --> label org.mobyproject.config of nginx:1:50
+     --> label org.mobyproject.config of nginx:1:49
       |
-    1 | {"name": "x", "capabilites": ["CAP_BPF"], "net": "hots"}
-      |                                                  ^^^^^^ did you mean `host`?
+    1 | {"name": "x", "capability": ["CAP_BPF"], "net": "hots"}
+      |                                                 ^^^^^^ did you mean `host`?
     "##);
 }
 

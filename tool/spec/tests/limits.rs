@@ -73,7 +73,7 @@ fn large_files_are_refused_before_they_are_parsed() {
 fn a_million_mistakes_are_reported_in_bounded_size() {
     let report = refused("a, ".repeat(80_000) + "b: c\n");
     assert!(report.contains("not valid YAML"), "{report}");
-    let report = refused((0..100_000).map(|i| format!("comand{i}: x\n")).collect());
+    let report = refused((0..100_000).map(|i| format!("command{i}: x\n")).collect());
     assert!(report.contains("more errors are not shown"));
     let report = refused(format!("init: [{}]\n", "[], ".repeat(200_000)));
     assert!(report.contains("more errors are not shown"));
