@@ -445,7 +445,7 @@ static DEVICE_RULE: Shape = limits(
             .default("any"),
         key("major", ANY_INTEGER, "Major number.").default("any"),
         key("minor", ANY_INTEGER, "Minor number.").default("any"),
-        key("access", TEXT, "`r`ead, `w`rite, `m`ake, together."),
+        key("access", TEXT, "`r` for reading, `w` for writing, `m` for making them, together."),
     ],
 );
 

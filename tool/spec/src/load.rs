@@ -14,8 +14,8 @@ use crate::read::Reader;
 use crate::validate::{validate, validate_label};
 use crate::values::quoted;
 use crate::{
-    Container, ContainerConfig, Diagnostic, Diagnostics, Kernel, Severity, SourceId, Sources, Span, Spanned, Spec,
-    Volume, nearest,
+    Container, ContainerConfig, Diagnostic, Diagnostics, Kernel, SourceId, Sources, Span, Spanned, Spec, Volume,
+    nearest,
 };
 
 /// A text to read.
@@ -145,8 +145,7 @@ fn unique<'a>(
     for name in names {
         if let Some(first) = seen.insert(name.as_str(), name.span) {
             seen.insert(name.as_str(), first);
-            if findings.full() {
-                findings.push(Diagnostic::error(""));
+            if findings.only_counts() {
                 continue;
             }
             let problem = Diagnostic::error(format!("two {what}s are named {}", quoted(name))).at(name.span);
@@ -184,13 +183,5 @@ fn volume_uses(container: &Container, volumes: &HashMap<&str, &Volume>, findings
             let problem = Diagnostic::error(format!("the volume {} is read-only", quoted(source))).at(source.span);
             findings.push(problem.label("bound here so that it could be written").hint("add the option `ro`"));
         }
-    }
-}
-
-impl Spec {
-    /// Whether one of the warnings is more than a note.
-    #[must_use]
-    pub fn has_warnings(&self) -> bool {
-        self.warnings.iter().any(|warning| warning.severity >= Severity::Warning)
     }
 }

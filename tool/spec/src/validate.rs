@@ -172,8 +172,7 @@ impl Walk<'_> {
             self.path.pop();
         }
         for missing in shape.all().filter(|key| key.required && !seen.iter().any(|seen| seen.name == key.name)) {
-            if self.findings.full() {
-                self.findings.push(Diagnostic::error(""));
+            if self.findings.only_counts() {
                 continue;
             }
             let problem = Diagnostic::error(format!("`{}` is missing{}", missing.name, self.of()));
@@ -182,8 +181,8 @@ impl Walk<'_> {
     }
 
     fn unknown(&mut self, key: &str, span: Span, shape: &Shape) {
-        if self.findings.full() {
-            return self.findings.push(Diagnostic::error(""));
+        if self.findings.only_counts() {
+            return;
         }
         let mut names: Vec<_> = shape.all().filter(|key| key.ignored.is_none()).map(|key| key.name).collect();
         let problem = Diagnostic::error(format!("unknown key {}{}", quoted(key), self.of())).at(span);
@@ -219,8 +218,8 @@ impl Walk<'_> {
     }
 
     fn wrong(&mut self, node: &Node, expected: String, name: Span, hint: Option<&str>) {
-        if self.findings.full() {
-            return self.findings.push(Diagnostic::error(""));
+        if self.findings.only_counts() {
+            return;
         }
         let path = if self.path.is_empty() { "the document".to_owned() } else { quoted(&Path(&self.path).to_string()) };
         let problem = Diagnostic::error(format!("{path} must be {expected}"));
@@ -237,8 +236,8 @@ impl Walk<'_> {
     }
 
     fn complain(&mut self, span: Span, complaint: Complaint) {
-        if self.findings.full() {
-            return self.findings.push(Diagnostic::error(""));
+        if self.findings.only_counts() {
+            return;
         }
         let message = format!("{}: {}", quoted(&Path(&self.path).to_string()), complaint.message);
         let problem = Diagnostic::error(message).at(span).label(complaint.label);
