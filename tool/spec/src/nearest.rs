@@ -55,7 +55,7 @@ mod tests {
         let keys = ["command", "capabilities", "cwd", "name", "image", "net", "noNewPrivileges", "CAP_NET_ADMIN"];
         for (word, expected) in [
             ("commands", Some("command")),
-            ("ocmmand", Some("command")),
+            ("cmomand", Some("command")),
             ("Capability", Some("capabilities")),
             ("nonewprivileges", Some("noNewPrivileges")),
             ("cap_net_admin", Some("CAP_NET_ADMIN")),
