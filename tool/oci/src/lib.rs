@@ -9,6 +9,8 @@
 pub mod archive;
 mod derived;
 mod digest;
+pub mod engine;
+pub mod fetch;
 mod image;
 pub mod layer;
 pub mod manifest;
@@ -22,6 +24,7 @@ pub mod tree;
 
 pub use derived::Derived;
 pub use digest::{Digest, DigestError, Hasher};
+pub use fetch::{FetchError, FetchOptions, Fetcher, Place};
 pub use image::{Image, Layer, LoadedImage};
 pub use platform::{Platform, PlatformError};
 pub use reference::{ImageSource, Reference, ReferenceError};
