@@ -210,6 +210,8 @@ pub enum Action {
     Cut(usize),
     /// What the registry says, with another body of whatever length.
     Alter(fn(Vec<u8>) -> Vec<u8>),
+    /// What a registry says that knows no ranges.
+    Whole,
     /// The connection ends.
     Hangup,
 }
@@ -299,6 +301,9 @@ fn serve(mut stream: TcpStream, upstream: u16, rule: &dyn Fn(&Request) -> Action
     let mut to = TcpStream::connect(("127.0.0.1", upstream)).unwrap();
     write!(to, "{} {} HTTP/1.1\r\nConnection: close\r\n", request.method, request.path).unwrap();
     for (name, value) in request.headers.iter().filter(|(name, _)| *name != "connection") {
+        if name == "range" && matches!(action, Action::Whole) {
+            continue;
+        }
         write!(to, "{name}: {value}\r\n").unwrap();
     }
     to.write_all(b"\r\n").and_then(|()| to.write_all(&body)).unwrap();
