@@ -387,3 +387,19 @@ fn mirrors_are_asked_in_order_and_the_error_names_every_place() {
     assert!(lines[2].contains(&dead) && lines[2].contains("cannot be reached"), "{error}");
     assert!(lines[3].contains(&format!("has no `{name}`")), "{error}");
 }
+
+#[test]
+fn a_registry_with_its_own_authority_is_believed_only_with_its_file() {
+    let (registry, _directory, certificate) = Registry::with_tls();
+    let (_store_directory, store) = store();
+    let name = registry.name("secure:1");
+    let index = two_platforms(&store, &name);
+    let error = fetch(&store, FetchOptions { pull: true, ..options("amd64") }, &name).unwrap_err();
+    assert!(error.to_string().contains("certificate"), "{error}");
+    assert!(error.hint().unwrap().contains("--cert-file"), "{:?}", error.hint());
+    let trusting = RegistryOptions { ca_files: vec![certificate], ..registry_options() };
+    let fetcher = Fetcher::new(&store, FetchOptions { pull: true, registry: trusting, ..options("amd64") });
+    let pushed = fetcher.registry().push(&store, &reference(&name), &PushOptions::default(), &Silent).unwrap();
+    assert_eq!(pushed, Pushed::Done(index.digest), "pushing trusts the same authorities as pulling");
+    fetcher.fetch(&name, &Silent).unwrap();
+}

@@ -212,13 +212,17 @@ impl RegistryError {
             Self::Unauthorized { endpoint, .. } => {
                 Some(format!("run `docker login {endpoint}`, or check its config.json"))
             }
-            Self::Transport { source, .. } if matches!(**source, ureq::Error::Rustls(_)) => {
+            error if error.is_distrust() => {
                 Some("if the registry has its own certificate authority, give its PEM file with --cert-file".to_owned())
             }
             Self::Everywhere { tried, .. } => tried.iter().rev().find_map(|(_, error)| error.hint()),
             Self::Store(error) => error.hint(),
             _ => None,
         }
+    }
+
+    pub(crate) fn is_distrust(&self) -> bool {
+        matches!(self, Self::Transport { source, .. } if http::is_distrust(source))
     }
 
     /// Whether this says that the image is not there, rather than that we could not find out.

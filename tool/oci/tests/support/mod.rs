@@ -138,6 +138,19 @@ impl Registry {
         registry
     }
 
+    /// One that speaks TLS with a certificate of its own; also the file that holds it.
+    pub fn with_tls() -> (Self, tempfile::TempDir, PathBuf) {
+        let directory = tempfile::tempdir().unwrap();
+        let (key, certificate) = (directory.path().join("key.pem"), directory.path().join("ca.pem"));
+        let arguments = "req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=tests -addext subjectAltName=IP:127.0.0.1";
+        let mut arguments: Vec<&str> = arguments.split(' ').collect();
+        arguments.extend(["-addext", "basicConstraints=critical,CA:FALSE"]);
+        arguments.extend(["-keyout", key.to_str().unwrap(), "-out", certificate.to_str().unwrap()]);
+        run("openssl", &arguments);
+        let tls = format!("  tls: {{ certificate: {}, key: {} }}\n", certificate.display(), key.display());
+        (Self::with(&tls), directory, certificate)
+    }
+
     fn with(more: &str) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let config = directory.path().join("config.yml");
