@@ -42,7 +42,7 @@ pub enum EngineError {
         /// The socket.
         socket: PathBuf,
         /// What was asked for.
-        reference: Reference,
+        reference: String,
     },
     /// It says something else than an image.
     #[error("the container engine at `{}` answers {status} for `{reference}`", .socket.display())]
@@ -50,7 +50,7 @@ pub enum EngineError {
         /// The socket.
         socket: PathBuf,
         /// What was asked for.
-        reference: Reference,
+        reference: String,
         /// HTTP status.
         status: u16,
     },
@@ -154,7 +154,7 @@ impl Engine {
     }
 
     fn check(&self, status: u16, reference: &Reference) -> Result<(), EngineError> {
-        let (socket, reference) = (self.socket.clone(), reference.clone());
+        let (socket, reference) = (self.socket.clone(), reference.to_string());
         match status {
             200 => Ok(()),
             404 => Err(EngineError::NotFound { socket, reference }),

@@ -82,7 +82,7 @@ pub enum FetchError {
     #[error("the image `{reference}` was not found{}", places(.searched))]
     NotFound {
         /// What was looked for.
-        reference: Reference,
+        reference: String,
         /// Where.
         searched: Vec<Place>,
         /// What may help.
@@ -92,10 +92,10 @@ pub enum FetchError {
     #[error("the image `{reference}` in the image store does not fit")]
     Platform {
         /// What was looked for.
-        reference: Reference,
+        reference: String,
         /// What it offers.
         #[source]
-        source: ManifestError,
+        source: Box<ManifestError>,
     },
     /// An archive or a layout.
     #[error("the image `{reference}` cannot be read")]
@@ -104,23 +104,35 @@ pub enum FetchError {
         reference: String,
         /// Why.
         #[source]
-        source: ArchiveError,
+        source: Box<ArchiveError>,
     },
     /// A container engine that was named explicitly.
     #[error("the image `{reference}` cannot be had from the container engine")]
     Engine {
         /// What was looked for.
-        reference: Reference,
+        reference: String,
         /// Why.
         #[source]
-        source: EngineError,
+        source: Box<EngineError>,
     },
     /// A registry that was asked explicitly.
     #[error(transparent)]
-    Registry(#[from] RegistryError),
+    Registry(Box<RegistryError>),
     /// The store itself fails.
     #[error(transparent)]
-    Store(#[from] StoreError),
+    Store(Box<StoreError>),
+}
+
+impl From<RegistryError> for FetchError {
+    fn from(error: RegistryError) -> Self {
+        Self::Registry(Box::new(error))
+    }
+}
+
+impl From<StoreError> for FetchError {
+    fn from(error: StoreError) -> Self {
+        Self::Store(Box::new(error))
+    }
 }
 
 fn places(searched: &[Place]) -> String {
@@ -173,7 +185,7 @@ impl<'s> Fetcher<'s> {
     pub fn fetch(&self, reference: &str, reporter: &dyn Reporter) -> Result<Image, FetchError> {
         let source = ImageSource::parse(reference, &self.options.base)?;
         let (store, platform, limits) = (self.store, &self.options.platform, &self.options.limits);
-        let archive = |source| FetchError::Archive { reference: reference.to_owned(), source };
+        let archive = |source| FetchError::Archive { reference: reference.to_owned(), source: Box::new(source) };
         let named = |mut image: Image| {
             // As the user wrote it: a path of this machine is no provenance.
             image.name = reference.to_owned();
@@ -195,7 +207,7 @@ impl<'s> Fetcher<'s> {
             ImageSource::DockerDaemon(reference) => self
                 .engine()
                 .and_then(|engine| engine.fetch(store, &reference, platform, reporter))
-                .map_err(|source| FetchError::Engine { reference, source }),
+                .map_err(|source| FetchError::Engine { reference: reference.to_string(), source: Box::new(source) }),
         }
     }
 
@@ -289,11 +301,13 @@ impl<'s> Fetcher<'s> {
             let place = format!("the registry of {}", reference.domain());
             searched.push(Place { place, reason: "not asked, because of --offline".to_owned() });
             hint = Some(format!("without --offline, or after `bootwright cache pull {reference}`, it may be there"));
-            return Err(FetchError::NotFound { reference: reference.clone(), searched, hint });
+            return Err(FetchError::NotFound { reference: reference.to_string(), searched, hint });
         }
         match self.pull(reference, incomplete, reporter) {
             Ok(image) => Ok(image),
-            Err(RegistryError::Store(error @ StoreError::Io { .. })) => Err(error.into()),
+            Err(RegistryError::Store(error)) if matches!(*error, StoreError::Io { .. }) => {
+                Err(FetchError::Store(error))
+            }
             Err(error) => {
                 hint = error.hint().or(hint);
                 match error {
@@ -305,7 +319,7 @@ impl<'s> Fetcher<'s> {
                         searched.push(Place { place, reason: chain(&other) });
                     }
                 }
-                Err(FetchError::NotFound { reference: reference.clone(), searched, hint })
+                Err(FetchError::NotFound { reference: reference.to_string(), searched, hint })
             }
         }
     }
@@ -321,7 +335,7 @@ impl<'s> Fetcher<'s> {
             // The name stands for something that does not serve here. What a registry has under the same name may be
             // something else entirely, so it is not asked behind the user's back.
             Err(StoreError::Manifest(source @ ManifestError::Platform { .. })) => {
-                Err(FetchError::Platform { reference: reference.clone(), source })
+                Err(FetchError::Platform { reference: reference.to_string(), source: Box::new(source) })
             }
             Err(error) => Err(error.into()),
         }

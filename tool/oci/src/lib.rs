@@ -3,9 +3,6 @@
 //! Specifications: OCI image-spec 1.1 (layout, manifests, layers), OCI distribution-spec 1.1, and Docker's rules for
 //! references, credentials and `docker save` archives.
 
-// Errors carry what they are about (digests, names, URLs) and are made once per command, where size does not matter.
-#![allow(clippy::result_large_err)]
-
 pub mod archive;
 mod derived;
 mod digest;

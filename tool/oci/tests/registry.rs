@@ -379,7 +379,7 @@ fn mirrors_are_asked_in_order_and_the_error_names_every_place() {
         std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
     );
     let name = good.name("none:1");
-    let with = FetchOptions { registry: mirrors(&[dead.clone()]), ..options("amd64") };
+    let with = FetchOptions { registry: mirrors(std::slice::from_ref(&dead)), ..options("amd64") };
     let error = fetch(&store, with, &name).unwrap_err().to_string();
     let lines: Vec<&str> = error.lines().collect();
     assert!(lines[0].contains(&format!("`{name}` was not found")), "{error}");

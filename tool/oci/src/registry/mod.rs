@@ -154,7 +154,7 @@ pub enum RegistryError {
     Manifest(#[from] ManifestError),
     /// The store refuses what came.
     #[error(transparent)]
-    Store(#[from] StoreError),
+    Store(Box<StoreError>),
     /// A blob is not what the manifest says.
     #[error("`{endpoint}` sends a wrong blob")]
     Blob {
@@ -162,7 +162,7 @@ pub enum RegistryError {
         endpoint: String,
         /// What is wrong with it.
         #[source]
-        source: StoreError,
+        source: Box<StoreError>,
     },
     /// Every place was tried.
     #[error("`{reference}` cannot be had{}", places(.tried))]
@@ -180,6 +180,12 @@ pub enum RegistryError {
         /// Why.
         rule: String,
     },
+}
+
+impl From<StoreError> for RegistryError {
+    fn from(error: StoreError) -> Self {
+        Self::Store(Box::new(error))
+    }
 }
 
 fn said(detail: &str) -> String {
