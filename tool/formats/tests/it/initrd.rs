@@ -1,7 +1,6 @@
 //! Initrds: what is in them, in which order, and what the cache saves.
 
 use std::collections::BTreeMap;
-use std::io::Read;
 
 use bootwright_bundle::{MANIFEST_PATH, Manifest};
 use bootwright_formats::{Compression, Format, Member, cpio, read_initrd};
