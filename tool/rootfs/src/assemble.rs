@@ -133,3 +133,7 @@ fn snapshot(merge: &Merge) -> Tree {
     }
     tree
 }
+
+#[cfg(test)]
+#[path = "assemble_tests.rs"]
+mod tests;

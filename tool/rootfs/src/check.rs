@@ -337,3 +337,7 @@ fn ports(containers: &[Effective<'_>], problems: &mut Problems) {
 fn lies_below(path: &str, directory: &str) -> bool {
     directory == "/" || path.strip_prefix(directory).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
 }
+
+#[cfg(test)]
+#[path = "check_tests.rs"]
+mod tests;

@@ -24,6 +24,8 @@ mod problems;
 mod process;
 mod program;
 mod resolve;
+#[cfg(test)]
+mod runc_tests;
 mod seccomp;
 mod stubs;
 #[cfg(test)]

@@ -94,3 +94,110 @@ impl UnpackTar for Memory {
         self.tars.get(&content.digest()).cloned().ok_or_else(|| io::Error::other("not a tar"))
     }
 }
+
+/// Assembles and checks a spec with images in memory. Labels are JSON of a few keys, enough to tell precedence.
+pub(crate) struct Bench {
+    pub(crate) spec: bootwright_spec::Spec,
+    pub(crate) images: BTreeMap<String, LoadedImage>,
+    pub(crate) layouts: BTreeMap<String, crate::Layout>,
+    pub(crate) store: Memory,
+}
+
+impl Bench {
+    pub(crate) fn new() -> Self {
+        Self {
+            spec: bootwright_spec::Spec::default(),
+            images: BTreeMap::new(),
+            layouts: BTreeMap::new(),
+            store: Memory::default(),
+        }
+    }
+
+    pub(crate) fn image(&mut self, name: &str, config: &serde_json::Value, tree: Tree) -> &mut Self {
+        self.images.insert(name.to_owned(), image(name, config, tree));
+        self
+    }
+
+    pub(crate) fn with<T>(&self, run: impl FnOnce(&crate::Inputs<'_>) -> T) -> T {
+        let platform = Platform::linux("amd64");
+        run(&crate::Inputs {
+            images: &self.images,
+            layouts: &self.layouts,
+            store: &self.store,
+            platform: &platform,
+            labels: &label,
+            metadata: &|format| format!("{format:?} of the spec"),
+            host: &crate::host_file,
+        })
+    }
+
+    pub(crate) fn assemble(&self) -> Result<(crate::Machine, Vec<String>), Vec<String>> {
+        self.with(|inputs| crate::assemble(&self.spec, inputs))
+            .map(|(machine, said)| (machine, lines(said)))
+            .map_err(lines)
+    }
+
+    pub(crate) fn machine(&self) -> crate::Machine {
+        self.assemble().expect("the machine assembles").0
+    }
+
+    pub(crate) fn check(&self) -> Vec<String> {
+        self.with(|inputs| {
+            let machine = crate::assemble(&self.spec, inputs).ok().map(|(machine, _)| machine);
+            lines(crate::check(&self.spec, inputs, machine.as_ref()))
+        })
+    }
+}
+
+/// `error: message; hint`.
+pub(crate) fn lines(all: bootwright_spec::Diagnostics) -> Vec<String> {
+    let line = |d: bootwright_spec::Diagnostic| {
+        format!("{}: {}", d.severity, std::iter::once(d.message).chain(d.hints).collect::<Vec<_>>().join("; "))
+    };
+    all.0.into_iter().map(line).collect()
+}
+
+fn label(_: &str, json: &str) -> Result<ContainerConfig, bootwright_spec::Diagnostics> {
+    let value: serde_json::Value = serde_json::from_str(json).map_err(|error| {
+        let mut problems = crate::problems::Problems::default();
+        problems.error(None, error.to_string());
+        problems.finish()
+    })?;
+    let list = |key: &str| {
+        let words = value.get(key)?.as_array()?.iter().map(|v| text(v.as_str().unwrap()));
+        Some(words.collect::<Vec<_>>())
+    };
+    Ok(ContainerConfig {
+        capabilities: list("capabilities"),
+        binds: list("binds").map(|all| all.iter().map(|b| bind(b)).collect()),
+        env: list("env"),
+        readonly: value.get("readonly").and_then(serde_json::Value::as_bool).map(spanned),
+        ..ContainerConfig::default()
+    })
+}
+
+/// `source:destination[:options]`.
+pub(crate) fn bind(given: &str) -> bootwright_spec::Bind {
+    let parts: Vec<&str> = given.split(':').collect();
+    bootwright_spec::Bind {
+        source: text(parts[0]),
+        destination: parts[1].to_owned(),
+        options: parts.get(2).map(|o| o.split(',').map(str::to_owned).collect()),
+    }
+}
+
+pub(crate) fn command(words: &[&str]) -> Option<Spanned<Vec<Spanned<String>>>> {
+    Some(spanned(words.iter().map(|w| text(w)).collect()))
+}
+
+/// The text of a generated file of a machine.
+pub(crate) fn read(machine: &crate::Machine, at: &str) -> String {
+    match &machine.tree.get(&path(at)).unwrap_or_else(|| panic!("{at} is there")).node.kind {
+        Kind::File(Content::Inline(bytes)) => String::from_utf8(bytes.to_vec()).unwrap(),
+        other => panic!("{at} is {other:?}"),
+    }
+}
+
+pub(crate) fn json(machine: &crate::Machine, at: &str) -> serde_json::Value {
+    serde_json::from_str(&read(machine, at)).unwrap()
+}
