@@ -158,7 +158,9 @@ fn dockers_defaults_bend_where_a_capability_would_be_worth_nothing() {
         let mut bench = bench();
         let config = ContainerConfig { capabilities: texts(capabilities), ..more };
         bench.spec.services = vec![container("web", "app", config)];
-        json(&bench.machine(), "containers/services/web/config.json")
+        let config = json(&bench.machine(), "containers/services/web/config.json");
+        serde_json::from_value::<oci_spec::runtime::Spec>(config.clone()).unwrap();
+        config
     };
     let there = |config: &Value, what: &str| match what {
         "nnp" => config["process"]["noNewPrivileges"] == true,
@@ -450,11 +452,13 @@ fn files_never_touch_parents_that_exist() {
         entry("etc/a", FileContents::Source(spanned(missing))),
         entry("../x", FileContents::Directory),
         entry("etc", FileContents::Text("x".into())),
+        entry("init/x", FileContents::Text("x".into())),
         FileEntry { uid: Some(spanned(Owner::Name("rediss".into()))), ..entry("b", FileContents::Directory) },
     ];
     let errors = bench.assemble().unwrap_err();
-    assert_eq!(errors.len(), 4, "{errors:?}");
-    assert!(errors[3].contains("did you mean `redis`?"), "{errors:?}");
+    assert_eq!(errors.len(), 5, "{errors:?}");
+    assert!(errors[3].contains("`/init` is not a directory"), "{errors:?}");
+    assert!(errors[4].contains("did you mean `redis`?"), "{errors:?}");
 }
 
 #[test]

@@ -146,7 +146,7 @@ fn mountpoints(merge: &mut Merge, component: usize, root: &TreePath, config: &Co
         let lookup = |path: &TreePath| merge.kind(&root.join(path));
         let Ok(real) = crate::resolve::resolve(lookup, destination.as_bytes(), true) else { continue };
         let at = root.join(&real);
-        if merge.kind(&at).is_some() || parents_block(merge, root, &real) {
+        if merge.kind(&at).is_some() || merge.blocker(&at).is_some() {
             continue;
         }
         let source = TreePath::new(&mount.source).ok().map(|s| merge.locate(&s));
@@ -155,18 +155,6 @@ fn mountpoints(merge: &mut Merge, component: usize, root: &TreePath, config: &Co
             _ => merge.directories(component, &at),
         }
     }
-}
-
-/// Whether something that is no directory stands in the way of a path.
-fn parents_block(merge: &Merge, root: &TreePath, path: &TreePath) -> bool {
-    let mut at = path.parent();
-    while let Some(directory) = at.filter(|p| !p.is_root()) {
-        if merge.kind(&root.join(&directory)).is_some_and(|k| !matches!(k, Kind::Directory)) {
-            return true;
-        }
-        at = directory.parent();
-    }
-    false
 }
 
 fn on_fail(onfail: OnFail) -> bundle::OnFail {

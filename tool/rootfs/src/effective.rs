@@ -65,11 +65,23 @@ pub(crate) fn containers<'a>(
                     None
                 }
             };
-            if let (Some(_), Some(add)) = (&container.config.capabilities, &container.config.capabilities_add) {
-                let at = add.first().map_or(container.span, |c| c.span);
-                problems
-                    .warning(Some(at), "`capabilities.add` has no effect beside `capabilities`")
-                    .hint("add to `capabilities`, which replaces the image's label");
+            for (key, whole, added) in [
+                (
+                    "capabilities",
+                    container.config.capabilities.is_some(),
+                    container.config.capabilities_add.as_ref().map(|a| a.first().map(|c| c.span)),
+                ),
+                (
+                    "binds",
+                    container.config.binds.is_some(),
+                    container.config.binds_add.as_ref().map(|a| a.first().map(|b| b.source.span)),
+                ),
+            ] {
+                if let (true, Some(at)) = (whole, added) {
+                    problems
+                        .warning(at.or(Some(container.span)), format!("`{key}.add` has no effect beside `{key}`"))
+                        .hint(format!("add to `{key}`, which replaces what the image's label says"));
+                }
             }
             let labelled = label.is_some();
             let config = merge(container.config.clone(), label.unwrap_or_default());

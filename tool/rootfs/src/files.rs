@@ -41,6 +41,12 @@ pub(crate) fn add(
             continue;
         }
         let at = merge.locate(&path);
+        if let Some(file) = merge.blocker(&at) {
+            problems
+                .error(Some(entry.path.span), format!("`/{at}` cannot be: `/{file}` is not a directory"))
+                .hint("choose another path");
+            continue;
+        }
         let hidden = VOLATILE.iter().find(|v| at.is_within(&TreePath::new(v).unwrap_or_default()));
         if let (Some(hidden), false) =
             (hidden, hidden.is_some_and(|h| matches!(kind, Kind::Directory) && at.to_string() == *h))

@@ -15,6 +15,7 @@ mod effective;
 mod files;
 mod inputs;
 mod kernel;
+mod kmod_index;
 mod machine;
 mod merge;
 mod modules;

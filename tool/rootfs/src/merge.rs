@@ -40,14 +40,30 @@ impl Merge {
         resolve(|p| self.kind(p), path.as_bytes(), false).unwrap_or_else(|_| path.clone())
     }
 
+    /// The parent of a path that is there and is no directory, if any is.
+    pub(crate) fn blocker(&self, path: &TreePath) -> Option<TreePath> {
+        std::iter::successors(path.parent(), TreePath::parent)
+            .filter(|p| !p.is_root())
+            .find(|p| self.kind(p).is_some_and(|k| !matches!(k, Kind::Directory)))
+    }
+
     /// Lays a tree over the root: later metadata, files and links win, links to directories are kept and followed.
     pub(crate) fn overlay(&mut self, component: usize, tree: &Tree) {
         let mut links = Vec::new();
+        // Siblings follow each other, so that most parents need not be located again.
+        let mut parent: Option<(TreePath, TreePath)> = None;
         for (path, node) in tree.iter() {
             if let Kind::HardLink(target) = &node.kind {
                 links.push((path, node, target));
             } else if !path.is_root() {
-                let at = self.locate(path);
+                let above = path.parent().unwrap_or_default();
+                let at = match &parent {
+                    Some((given, located)) if *given == above => {
+                        located.join(&TreePath::new(path.file_name()).unwrap_or_default())
+                    }
+                    _ => self.locate(path),
+                };
+                parent = at.parent().map(|located| (above, located));
                 if matches!(node.kind, Kind::Symlink(_)) {
                     self.move_under_link(&at, node);
                 }

@@ -1,8 +1,8 @@
 //! `kernel.modules`: which of a kernel's modules go into the machine (names, globs, presets), with all that they need.
 //!
 //! What needs what is read from the files that depmod left: `modules.dep` for symbols, `modules.softdep` for what a module
-//! asks for by name or alias. The boot set is always in. Where anything is left out, depmod's text files are cut down to
-//! what is kept, its `.bin` files (which would lie) go, and `modules.left-out` says what is missing.
+//! asks for by name or alias. The boot set is always in. Where anything is left out, depmod's files, text and binary, are
+//! written anew for what is kept, and `modules.left-out` says what is missing.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -204,9 +204,13 @@ fn cut(
             continue;
         }
         let name = String::from_utf8_lossy(path.file_name());
-        let lies = path.parent().as_ref() == Some(directory)
-            && (name.ends_with(".bin") && !name.starts_with("modules.builtin") || name == "build" || name == "source");
-        if lies || module_name(path.file_name()).is_some_and(|module| !kept.contains(&module)) {
+        // Links to the sources lead nowhere; a binary index that is not made anew below would lie.
+        let lies = name.ends_with(".bin") && !name.starts_with("modules.builtin");
+        let rewritten = ["modules.dep.bin", "modules.alias.bin", "modules.symbols.bin"].contains(&&*name);
+        let top = path.parent().as_ref() == Some(directory);
+        if top && (lies && !rewritten || name == "build" || name == "source")
+            || module_name(path.file_name()).is_some_and(|module| !kept.contains(&module))
+        {
             doomed.push(path.clone());
         }
     }
@@ -232,10 +236,16 @@ fn cut(
     });
     for (name, text) in texts {
         let Some(text) = index.rewrite(name, text, kept) else { continue };
-        let Ok(name) = TreePath::new(name) else { continue };
-        if let Some(node) = tree.nodes_mut().get_mut(&directory.join(&name)) {
-            node.kind = file(0o644, text.into_bytes()).kind;
+        let mut replace = |name: String, bytes: Vec<u8>| {
+            let place = directory.join(&TreePath::new(name).unwrap_or_default());
+            if let Some(node) = tree.nodes_mut().get_mut(&place) {
+                node.kind = file(0o644, bytes).kind;
+            }
+        };
+        if let Some(bytes) = index.binary(name, &text) {
+            replace(format!("{name}.bin"), bytes);
         }
+        replace(name.clone(), text.into_bytes());
     }
     let list = index.left_out(kept).to_string();
     if let Ok(name) = TreePath::new(LEFT_OUT) {

@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use bootwright_bundle::{LeftOut, glob_match};
 
+use crate::kmod_index::KmodIndex;
 use crate::modules::means;
 
 /// A module that is a file.
@@ -15,6 +16,8 @@ pub(crate) struct Module {
     pub(crate) path: String,
     /// All that must be loaded before it.
     pub(crate) needs: Vec<String>,
+    /// Place in depmod's order, which decides among those that answer to one alias.
+    position: u32,
 }
 
 /// What depmod knows.
@@ -32,11 +35,11 @@ impl Index {
     /// Reads the files; a missing one is empty.
     pub(crate) fn parse(dep: &str, softdep: &str, alias: &str, builtin: &str, modinfo: &str) -> Self {
         let mut out = Self::default();
-        for line in dep.lines() {
+        for (line, position) in dep.lines().zip(0..) {
             let Some((path, needs)) = line.split_once(':') else { continue };
             let Some(name) = module_name(path.as_bytes()) else { continue };
             let needs = needs.split_ascii_whitespace().filter_map(|p| module_name(p.as_bytes())).collect();
-            out.modules.insert(name, Module { path: path.trim().to_owned(), needs });
+            out.modules.insert(name, Module { path: path.trim().to_owned(), needs, position });
         }
         out.builtin = builtin.lines().filter_map(|path| module_name(path.trim().as_bytes())).collect();
         for entry in modinfo.split('\0') {
@@ -117,6 +120,27 @@ impl Index {
         Some(lines.flat_map(|line| [line, "\n"]).collect())
     }
 
+    /// The binary index of a text file that [`Self::rewrite`] made; none if that file has none.
+    pub(crate) fn binary(&self, file: &str, text: &str) -> Option<Vec<u8>> {
+        let mut index = KmodIndex::default();
+        for line in text.lines() {
+            let (key, value, module) = match file {
+                "modules.dep" => {
+                    let name = line.split(':').next().and_then(|path| module_name(path.as_bytes()));
+                    let Some(name) = name else { continue };
+                    (name.clone(), line.to_owned(), name)
+                }
+                "modules.alias" | "modules.symbols" => {
+                    let Some((alias, module)) = alias_line(line) else { continue };
+                    (normal_alias(alias), module.clone(), module)
+                }
+                _ => return None,
+            };
+            index.insert(&key, &value, self.modules.get(&module).map_or(0, |m| m.position));
+        }
+        Some(index.to_bytes())
+    }
+
     /// What is not kept, and what it would have answered to. Aliases between modules (symbols, algorithms) are not asked
     /// for at boot and stay out.
     pub(crate) fn left_out(&self, kept: &BTreeSet<String>) -> LeftOut {
@@ -148,6 +172,21 @@ pub(crate) fn module_name(path: &[u8]) -> Option<String> {
     let name = std::str::from_utf8(path).ok()?.trim().rsplit('/').next()?;
     let stem = [".ko", ".ko.xz", ".ko.zst", ".ko.gz"].iter().find_map(|end| name.strip_suffix(end))?;
     Some(normal(stem))
+}
+
+/// An alias as kmod compares it: dashes are underscores, but for those of a `[a-z]`.
+fn normal_alias(alias: &str) -> String {
+    let mut inside = false;
+    let one = |c: char| {
+        match c {
+            '[' => inside = true,
+            ']' => inside = false,
+            '-' if !inside => return '_',
+            _ => {}
+        }
+        c
+    };
+    alias.chars().map(one).collect()
 }
 
 fn normal(name: &str) -> String {
