@@ -234,6 +234,35 @@ fn yaml_counts_over_the_label_and_the_label_over_the_image() {
     assert_eq!(kind(&machine, "containers/services/more/rootfs/y"), Some(&Kind::Directory));
 }
 
+// The machine's root and a read-only container's cannot be written at boot.
+#[test]
+fn directories_of_runtime_are_made_where_init_cannot() {
+    let mut bench = bench();
+    let runtime = bootwright_spec::RuntimeConfig {
+        mkdir: texts(&["/srv/a", "/var/b", "inside/c"]),
+        mounts: Some(vec![Mount {
+            destination: text("/srv/d"),
+            kind: "tmpfs".into(),
+            source: text("tmpfs"),
+            options: vec![],
+        }]),
+        ..Default::default()
+    };
+    let config = ContainerConfig { runtime, ..ContainerConfig::default() };
+    let readonly = ContainerConfig { readonly: Some(spanned(true)), ..config.clone() };
+    bench.spec.services = vec![container("ro", "app", readonly), container("rw", "app", config)];
+    let machine = bench.machine();
+    for made in ["srv/a", "srv/d", "containers/services/ro/rootfs/inside/c"] {
+        assert_eq!(kind(&machine, made), Some(&Kind::Directory), "{made}");
+    }
+    for left in ["var", "containers/services/rw/rootfs/inside"] {
+        assert_eq!(kind(&machine, left), None, "{left}");
+    }
+    let runtime = json(&machine, "containers/services/ro/runtime.json");
+    assert_eq!(runtime["mkdir"], json!(["/srv/a", "/var/b", "inside/c"]));
+    assert_eq!(runtime["mounts"][1]["destination"], "/srv/d");
+}
+
 // LinuxKit: the name in `mounts:` stayed (13.1, item 6), read-only volumes were writable (item 7).
 #[test]
 fn volumes_resolve_in_both_forms_and_read_only_ones_are() {
@@ -490,7 +519,7 @@ fn all_problems_come_at_once() {
 }
 
 #[test]
-fn memory_is_counted_in_pages_twice_for_a_tmpfs() {
+fn memory_is_counted_in_pages_and_twice_for_a_large_tmpfs() {
     let mut bench = bench();
     let big = "x".repeat(3 << 20);
     bench.image("big", &json!({}), tree(&[&format!("big={big}")]));
@@ -498,10 +527,15 @@ fn memory_is_counted_in_pages_twice_for_a_tmpfs() {
     let mut machine = bench.machine();
     assert_eq!(machine.kernel_floor_mib, 64);
     assert_eq!(machine.unpacked_bytes(), (3 << 20) + 4096);
-    // (64 + 2 + 2 x 3) x 64/63, rounded up.
-    assert_eq!(machine.memory_mib(2 << 20), 74);
+    // 64 + 2 + 3 and a little; for the larger tree, 2/3 of 64 + 2 + 2 x 63 and a little.
+    assert_eq!(machine.memory_mib(2 << 20), 70);
+    let big = machine.tree[&path("big")].clone();
+    for n in 0..20 {
+        machine.tree.insert(path(&format!("big{n}")), big.clone());
+    }
+    assert_eq!(machine.memory_mib(2 << 20), 171);
     machine.boot.cmdline = "quiet rootfstype=ramfs".to_owned();
-    assert_eq!(machine.memory_mib(2 << 20), 71);
+    assert_eq!(machine.memory_mib(2 << 20), 130);
 }
 
 #[test]

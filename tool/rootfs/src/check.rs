@@ -11,6 +11,7 @@ use bootwright_spec::{Diagnostics, Spec};
 use crate::accounts::{Accounts, Names};
 use crate::capabilities::Capabilities;
 use crate::config_json::Mount;
+use crate::containers::AT_BOOT;
 use crate::effective::{self, Effective, LABEL, Section};
 use crate::inputs::Inputs;
 use crate::machine::Machine;
@@ -19,10 +20,7 @@ use crate::problems::{Describe, Problems};
 use crate::program::World;
 use crate::resolve::resolve;
 
-/// Directories whose content comes into being at boot.
-const AT_BOOT: [&str; 6] = ["/run", "/var", "/dev", "/proc", "/sys", "/tmp"];
-
-/// Those of them that are memory.
+/// Directories that are memory while the machine runs.
 const MEMORY: [&str; 3] = ["/run", "/tmp", "/var"];
 
 /// Looks at everything. The machine is what [`crate::assemble`] made of the same spec; without one, what needs it is not

@@ -17,6 +17,9 @@ use crate::problems::Problems;
 use crate::process::{self, Common};
 use crate::stubs;
 
+/// Directories whose content comes into being at boot.
+pub(crate) const AT_BOOT: [&str; 6] = ["/run", "/var", "/dev", "/proc", "/sys", "/tmp"];
+
 /// LinuxKit's ids: from 100, over onboot, onshutdown and services; of equal names the last counts.
 pub(crate) fn ids(spec: &Spec) -> BTreeMap<String, u32> {
     let all = spec.onboot.iter().chain(&spec.onshutdown).chain(&spec.services);
@@ -51,6 +54,7 @@ pub(crate) fn add(
         });
         let root = root.clone();
         merge.directories(component, &below("rootfs"));
+        runtime_directories(merge, component, container, &root);
         if container.readonly() {
             mountpoints(merge, component, &root, &config);
         } else {
@@ -131,6 +135,28 @@ fn runtime(config: &RuntimeConfig, place: &TreePath, root: &TreePath, readonly: 
             uts: path(&ns.uts),
         },
         namespace: config.namespace.as_ref().map(|n| n.value.clone()).unwrap_or_default(),
+    }
+}
+
+/// Where `runtime.mkdir` and `runtime.mounts` make things: in the machine's root and in a read-only container's, which
+/// nobody can write at boot. What memory is mounted over is init's to make.
+fn runtime_directories(merge: &mut Merge, component: usize, container: &Effective<'_>, root: &TreePath) {
+    let runtime = &container.config.runtime;
+    let mkdir = runtime.mkdir.iter().flatten().map(|d| d.value.as_str());
+    let mounts = runtime.mounts.iter().flatten().map(|m| m.destination.value.as_str());
+    for path in mkdir.chain(mounts) {
+        let Ok(inside) = TreePath::new(path) else { continue };
+        let at = if path.starts_with('/') {
+            merge.locate(&inside)
+        } else if container.readonly() {
+            root.join(&inside)
+        } else {
+            continue;
+        };
+        let made_by_init = AT_BOOT.iter().any(|d| TreePath::new(d).is_ok_and(|d| at.is_within(&d)));
+        if !made_by_init && merge.kind(&at).is_none() && merge.blocker(&at).is_none() {
+            merge.directories(component, &at);
+        }
     }
 }
 
