@@ -108,25 +108,25 @@ impl Machine {
 
     /// MiB of memory that the machine needs when its root is an initrd of `packed_bytes`.
     ///
-    /// The kernel's rootfs is a tmpfs of at most half of the memory that is free while the packed initrd still lies in
-    /// memory, so that
-    ///
     /// ```text
-    /// memory = (floor + packed + 2 x unpacked) x 64/63
+    /// max(floor + packed + unpacked + nodes, 2/3 floor + packed + 2 x unpacked)
     /// ```
     ///
-    /// where floor is what the kernel needs for itself to reach init, and 1/64 goes to the kernel's page structures.
-    /// `root=` or `rootfstype=ramfs` on the command line makes the rootfs a ramfs, which has no limit: then `unpacked`
-    /// counts once. Measured (`kernel-boot.md` 4, tiny kernel): 60 MB unpacked needs more than 160, 200 MB more than 496.
+    /// Kernel, packed and unpacked root must fit side by side; and the kernel's rootfs is a tmpfs of at most half of the
+    /// memory that it manages when it mounts that, when neither the packed initrd nor its own reservations (two thirds of
+    /// what it needs to reach init) are managed yet. `root=` or `rootfstype=` on the command line makes the rootfs a ramfs,
+    /// which has no limit. Measured (`kernel-boot.md` 4, tiny kernel): 60 MB unpacked needs more than 160, 200 MB more
+    /// than 496.
     #[must_use]
     pub fn memory_mib(&self, packed_bytes: u64) -> u64 {
+        let floor = self.kernel_floor_mib << 20;
+        let unpacked = self.unpacked_bytes();
         let words = || self.boot.cmdline.split_ascii_whitespace();
         let ramfs = words().any(|w| w.starts_with("root="))
             || words().any(|w| w.strip_prefix("rootfstype=").is_some_and(|types| !types.contains("tmpfs")));
-        let factor = if ramfs { 1 } else { 2 };
-        let structures = self.tree.len() as u64 * NODE;
-        let bytes = (self.kernel_floor_mib << 20) + packed_bytes + factor * self.unpacked_bytes() + structures;
-        (bytes.saturating_mul(64) / 63).div_ceil(1 << 20)
+        let to_run = floor + packed_bytes + unpacked + self.tree.len() as u64 * NODE;
+        let to_unpack = if ramfs { 0 } else { floor / 3 * 2 + packed_bytes + 2 * unpacked };
+        to_run.max(to_unpack).div_ceil(1 << 20)
     }
 }
 
