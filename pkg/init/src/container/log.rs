@@ -1,7 +1,7 @@
-//! The library's errors, on the container's standard error.
+//! Why a process could not become the container's program, on the container's standard error.
 //!
-//! What goes wrong in the container's own process after it was created, above all execve, the library reports to its
-//! tracing subscriber only. Without one a container would end with code 255 and no word.
+//! What goes wrong while a container is created the library returns. What goes wrong after that, in the container's own
+//! process (execve), it tells its tracing subscriber only; without one the container would end with 255 and no word.
 
 use std::fmt;
 use std::io::Write;
@@ -19,7 +19,7 @@ struct Errors;
 
 impl Subscriber for Errors {
     fn enabled(&self, metadata: &Metadata<'_>) -> bool {
-        *metadata.level() == Level::ERROR
+        *metadata.level() == Level::ERROR && metadata.target().starts_with("libcontainer::workload")
     }
 
     fn event(&self, event: &Event<'_>) {

@@ -200,5 +200,6 @@ fn chain(error: &dyn Error) -> String {
         }
         cause = error.source();
     }
-    text
+    // What the library puts around every error of the container's own process.
+    text.replace("exec process failed with error error in executing process : ", "")
 }
