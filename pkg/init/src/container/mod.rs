@@ -75,7 +75,7 @@ pub enum ContainerError {
 /// Runs the program: `kind` is the directory below `/containers`, `directory` the bundle's name.
 pub fn run(kind: &str, directory: &str) -> ExitCode {
     let Ok(mut status) = take_status() else { return ExitCode::FAILURE };
-    sys::default_sigpipe();
+    sys::default_signals();
     log::to_stderr();
     match create_and_start(kind, directory, &mut status) {
         Ok(()) => ExitCode::SUCCESS,

@@ -415,7 +415,7 @@ impl Supervisor {
         let running = self.units.iter().enumerate().filter(|(i, u)| u.kind == Kind::Service && self.sequence.runs(*i));
         let names: Vec<&str> = running.map(|(_, u)| u.name.as_str()).collect();
         let line = format!("{READY_PREFIX}{milliseconds} ms: {}", names.join(" "));
-        self.machine.consoles.line(line.trim_end_matches([':', ' ']).as_bytes());
+        self.machine.consoles.own_line(line.trim_end_matches([':', ' ']).as_bytes());
     }
 
     fn start_shell(&mut self) {
@@ -445,11 +445,11 @@ fn echo(consoles: &mut Consoles, unit: &Unit, line: &[u8]) {
 /// Says how a container ended, with its last lines.
 fn tell(consoles: &mut Consoles, unit: &Unit, outcome: &Outcome, runner: &Runner) {
     consoles.say(&format!("{} `{}` ended: {outcome}", unit.kind.word(), unit.name));
-    if !outcome.is_good() {
+    if !outcome.is_good() && !runner.stopping() {
         for line in runner.output.last(LAST_LINES) {
             let mut text = b"bootwright:   | ".to_vec();
             text.extend_from_slice(line);
-            consoles.line(&text);
+            consoles.own_line(&text);
         }
     }
 }
