@@ -6,9 +6,11 @@
 // Errors carry what they are about (digests, names, URLs) and are made once per command, where size does not matter.
 #![allow(clippy::result_large_err)]
 
+pub mod archive;
 mod derived;
 mod digest;
 mod image;
+pub mod layer;
 pub mod manifest;
 mod platform;
 mod reference;

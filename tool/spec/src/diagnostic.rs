@@ -70,8 +70,10 @@ impl Sources {
         let text = self.text(span.source);
         let before = text.get(..span.start as usize).unwrap_or(text);
         let line_start = before.rfind('\n').map_or(0, |newline| newline + 1);
-        let line = before.bytes().filter(|byte| *byte == b'\n').count() + 1;
-        let column = before[line_start..].chars().filter(|c| *c != '\u{feff}').count() + 1;
+        let line = before.matches('\n').count() + 1;
+        // A byte order mark is no column of the first line.
+        let mark = usize::from(before[line_start..].starts_with('\u{feff}'));
+        let column = before[line_start..].chars().count() + 1 - mark;
         (line, column)
     }
 

@@ -115,6 +115,7 @@ const fn shape(name: &'static str, title: &'static str, doc: &'static str, keys:
 
 const TEXT: Kind = Kind::Text(Text::Any);
 const IMAGE: Kind = Kind::Text(Text::Image);
+const IMAGE_OR_NONE: Kind = Kind::Text(Text::ImageOrNone);
 const PATHS: Kind = Kind::List(&Kind::Text(Text::Path));
 const NATURAL: Kind = Kind::Integer(0, i64::MAX);
 const ANY_INTEGER: Kind = Kind::Integer(i64::MIN, i64::MAX);
@@ -153,7 +154,7 @@ static KERNEL: Shape = shape(
     "`kernel`",
     "The kernel. When several files give it, each key is overridden by a later file that gives it.",
     &[
-        key("image", IMAGE, "The image that holds the kernel."),
+        key("image", IMAGE_OR_NONE, "The image that holds the kernel."),
         key("cmdline", TEXT, "The kernel's command line, verbatim."),
         key("binary", TEXT, "The kernel's file in its image.").default("`kernel`"),
         key("tar", TEXT, "A tar archive in the image that is unpacked at `/` (modules); `none` or an empty string for none.").default("`kernel.tar`"),
@@ -570,7 +571,7 @@ static VOLUME: Shape = shape(
             "The volume's name: lower-case letters, digits, `_` and `-`. Names are unique.",
         )
         .required(),
-        key("image", IMAGE, "The image it is filled from.").default("empty"),
+        key("image", IMAGE_OR_NONE, "The image it is filled from.").default("empty"),
         key("readonly", Kind::Flag, "Refuses binds that could write, and holds at run time too.").default("`false`"),
         key("format", Kind::Word(VOLUME_FORMATS), "How the image is put into it.").default("`filesystem`"),
         key("platforms", Kind::List(&Kind::Text(Text::Platform)), "The platforms an `oci` volume keeps.")

@@ -4,21 +4,25 @@
 /// Longer words are not names that someone mistyped; comparing them would only cost time.
 const LONGEST: usize = 64;
 
-/// The candidate nearest to `word`, if one is near: at most a third of its characters differ, letter case counting little.
+/// The candidate nearest to `word`, if one is near: about a third of its characters may differ, letter case does not count.
 #[must_use]
 pub fn nearest<'a>(word: &str, candidates: impl Iterator<Item = &'a str>) -> Option<&'a str> {
     if word.is_empty() || word.len() > LONGEST {
         return None;
     }
     let folded = fold(word);
-    candidates
-        .filter(|candidate| *candidate != word && candidate.len() <= LONGEST)
-        .map(|candidate| (distance(&folded, &fold(candidate)), candidate))
-        .filter(|(distance, candidate)| {
-            *distance <= 1 + candidate.chars().count().min(folded.len()).saturating_sub(1) / 3
-        })
-        .min_by_key(|(distance, _)| *distance)
-        .map(|(_, candidate)| candidate)
+    let near = |candidate: &'a str| {
+        let other = fold(candidate);
+        let distance = distance(&folded, &other);
+        let shorter = folded.len().min(other.len());
+        // One starts with the other: `network` for `net`.
+        let begun = shorter >= 3 && (folded.starts_with(&other) || other.starts_with(&folded));
+        let limit = if shorter < 2 { 0 } else { 1 + (shorter - 1) / 3 };
+        let rank = if begun { (distance.min(2), distance) } else { (distance, distance) };
+        (distance <= limit || begun).then_some((rank, candidate))
+    };
+    let near = candidates.filter(|candidate| *candidate != word && candidate.len() <= LONGEST).filter_map(near);
+    near.min_by_key(|(rank, _)| *rank).map(|(_, candidate)| candidate)
 }
 
 fn fold(word: &str) -> Vec<char> {
@@ -56,6 +60,8 @@ mod tests {
             ("nonewprivileges", Some("noNewPrivileges")),
             ("cap_net_admin", Some("CAP_NET_ADMIN")),
             ("cdw", Some("cwd")),
+            ("network", Some("net")),
+            ("CAP_NET", Some("CAP_NET_ADMIN")),
             ("zebra", None),
             ("x", None),
             ("", None),

@@ -381,7 +381,14 @@ impl Builder<'_> {
         let span = Span { source: self.source, start: offset(start), end: offset(start + length) };
         let (message, hint) = explain(error.info());
         let problem = Diagnostic::error(format!("not valid YAML: {message}")).at(span);
-        let problem = problem.label(error.info().replace(char::is_control, " "));
+        let problem = problem.label(error.info().replace("double-quoted", "quoted").replace(char::is_control, " "));
+        let problem = match self.stack.last() {
+            Some(open) if message.starts_with("brackets") => {
+                let (line, column) = self.sources.location(Span { start: open.start, end: open.start, ..span });
+                problem.hint(format!("the innermost open bracket is at {line}:{column}"))
+            }
+            _ => problem,
+        };
         if let Some(hint) = hint { problem.hint(hint) } else { problem }
     }
 }

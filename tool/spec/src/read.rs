@@ -64,7 +64,7 @@ impl Reader<'_> {
 
     /// Reads a reference; the directory of `@pkg:` is put behind that of the file.
     fn image(&mut self, node: &Node) -> Option<Spanned<String>> {
-        let reference = spanned(node)?;
+        let reference = spanned(node).filter(|reference| !reference.is_empty())?;
         let Some(directory) = reference.strip_prefix("@pkg:").filter(|directory| !Path::new(directory).is_absolute())
         else {
             return Some(reference);
@@ -93,7 +93,7 @@ impl Reader<'_> {
             _ => VolumeFormat::Filesystem,
         };
         let place = |key| node.get(key).map_or_else(|| head(node), |node| node.span);
-        if format == VolumeFormat::Oci && node.get("image").is_none() {
+        if format == VolumeFormat::Oci && node.get("image").and_then(Node::text).is_none_or(str::is_empty) {
             let problem = Diagnostic::error("an `oci` volume needs an image").at(place("format"));
             self.findings.push(problem.label("there is no `image` to keep as a layout"));
         }

@@ -203,7 +203,6 @@ mod tests {
         let long = format!("k: \"{}\" z", "x".repeat(5000));
         let shown = shown(&long, 3..5005, "l");
         assert!(shown.lines().all(|line| line.chars().count() < 240), "{shown}");
-        let far = format!("{} z", "é".repeat(5000));
         let far = Diagnostics(vec![Diagnostic::error("far").at(Span {
             source: crate::SourceId(0),
             start: 10_001,

@@ -3,14 +3,14 @@
 use std::fmt;
 
 use crate::findings::Findings;
-use crate::keys::{Key, Kind, Shape};
+use crate::keys::{CONFIG, Key, Kind, Shape};
 use crate::node::{Node, Value};
 use crate::values::{self, Complaint, Text, quoted};
 use crate::{Diagnostic, Span, nearest};
 
 /// Checks a document against a shape.
 pub(crate) fn validate(root: &Node, shape: &'static Shape, findings: &mut Findings) {
-    let mut walk = Walk { findings, path: Vec::new() };
+    let mut walk = Walk { findings, path: Vec::new(), listed: Vec::new() };
     walk.map(root, shape, root.span);
 }
 
@@ -23,6 +23,8 @@ enum Step {
 struct Walk<'a> {
     findings: &'a mut Findings,
     path: Vec<Step>,
+    /// Shapes whose keys a hint has listed already: once is enough.
+    listed: Vec<&'static str>,
 }
 
 /// The way from the document to a node, as messages show it: `services[0].resources`.
@@ -100,11 +102,15 @@ impl Walk<'_> {
         };
         match (checked, kind) {
             (Err(complaint), _) => self.complain(node.span, complaint),
-            (Ok(()), Kind::Text(format)) if *format != Text::Image && text.starts_with("@pkg:") => self.findings.push(
-                Diagnostic::warning("`@pkg:` is resolved only where an image is named")
-                    .at(node.span)
-                    .label("this stays the text that it is"),
-            ),
+            (Ok(()), Kind::Text(format))
+                if !matches!(format, Text::Image | Text::ImageOrNone) && text.starts_with("@pkg:") =>
+            {
+                self.findings.push(
+                    Diagnostic::warning("`@pkg:` is resolved only where an image is named")
+                        .at(node.span)
+                        .label("this stays the text that it is"),
+                )
+            }
             (Ok(()), _) => {}
         }
     }
@@ -177,6 +183,15 @@ impl Walk<'_> {
             Some(near) => problem.label(format!("did you mean `{near}`?")),
             None => problem.label(format!("not a key of {}", shape.title)),
         };
+        let problem = if shape.name == CONFIG.name && matches!(key, "name" | "image") {
+            problem.label("belongs into the spec that uses the image")
+        } else {
+            problem
+        };
+        if self.listed.contains(&shape.name) {
+            return self.findings.push(problem);
+        }
+        self.listed.push(shape.name);
         names.sort_unstable();
         let allowed = names.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ");
         self.findings.push(problem.hint(format!("allowed here: {allowed}")));
@@ -217,8 +232,7 @@ impl Walk<'_> {
         if self.findings.full() {
             return self.findings.push(Diagnostic::error(""));
         }
-        let message =
-            format!("{} under `{}`", complaint.message, quoted(&Path(&self.path).to_string()).replace('`', ""));
+        let message = format!("{}: {}", quoted(&Path(&self.path).to_string()), complaint.message);
         let problem = Diagnostic::error(message).at(span).label(complaint.label);
         self.findings.push(if let Some(hint) = complaint.hint { problem.hint(hint) } else { problem });
     }

@@ -33,6 +33,8 @@ pub(crate) enum Text {
     Filled,
     /// A reference to an image, with `@pkg:DIR` for a package.
     Image,
+    /// The same, or nothing at all.
+    ImageOrNone,
     /// A container's name, which becomes a directory's.
     ContainerName,
     /// A volume's name.
@@ -80,7 +82,8 @@ impl Text {
         match self {
             Self::Any => Ok(()),
             Self::Filled => filled(text),
-            Self::Image => image(text),
+            Self::ImageOrNone if text.is_empty() => Ok(()),
+            Self::Image | Self::ImageOrNone => image(text),
             Self::ContainerName => container_name(text),
             Self::VolumeName => volume_name(text),
             Self::Capability => capability(text),
@@ -107,6 +110,7 @@ impl Text {
         match self {
             Self::Any => None,
             Self::Filled | Self::Source => Some("^[\\s\\S]"),
+            Self::ImageOrNone => Some("^([^\\s]+( [^\\s]+)*)?$"),
             Self::Image => Some("^[^\\s]+( [^\\s]+)*$"),
             Self::ContainerName => Some("^(?!\\.{1,2}$)[^/]+$"),
             Self::VolumeName => Some("^[a-z0-9_-]+$"),
@@ -142,7 +146,7 @@ impl Text {
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Any | Self::Filled => "string",
-            Self::Image => "image",
+            Self::Image | Self::ImageOrNone => "image",
             Self::ContainerName | Self::VolumeName => "name",
             Self::Capability => "capability",
             Self::Path | Self::FilePath | Self::Source => "path",
@@ -278,7 +282,7 @@ fn image(text: &str) -> Result<(), Complaint> {
 fn container_name(text: &str) -> Result<(), Complaint> {
     let bad = |label: &str| complain(format!("{} cannot name a container", quoted(text)), label);
     if text.is_empty() {
-        bad("a name must stand here")
+        complain("an empty name", "a container needs a name")
     } else if text.contains('/') {
         bad("the name becomes a directory: no `/`")
     } else if text == "." || text == ".." {

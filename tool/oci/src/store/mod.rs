@@ -12,6 +12,7 @@
 //! Removing a name touches `index.json` only; blobs go by `gc`, which keeps what any name reaches.
 
 mod blobs;
+mod flatten;
 mod gc;
 mod names;
 mod write;
@@ -21,6 +22,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 pub use blobs::Incoming;
+pub(crate) use blobs::check;
 pub use gc::{Collected, Verified};
 pub use names::Named;
 

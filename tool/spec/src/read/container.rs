@@ -149,6 +149,7 @@ impl Reader<'_> {
         if kind == "bind" && source.is_none() {
             let problem = Diagnostic::error("a bind mount without a source").at(head(node));
             self.findings.push(problem.label("`source` is missing: a path, or the name of a volume"));
+            return None;
         }
         let source = source.unwrap_or_else(|| Spanned { value: kind.clone(), span: head(node) });
         Some(Mount { destination, kind, source, options })
