@@ -1,8 +1,9 @@
 //! The recipe `debian` with this repository's own packages, from the machine's real apt and Debian's mirrors.
 
+#![allow(clippy::unwrap_used, reason = "a failure of its own is a failure of the test")]
+
 mod support;
 
-use std::collections::BTreeSet;
 use std::fs;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
