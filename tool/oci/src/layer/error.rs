@@ -57,7 +57,7 @@ pub enum Problem {
         entry: String,
     },
     /// More than [`super::Limits`] allow.
-    #[error("`{entry}`: {what} {value}, and at most {allowed} are allowed")]
+    #[error("`{entry}`: {what} is {value}, over the limit of {allowed}")]
     Limit {
         /// Entry.
         entry: String,

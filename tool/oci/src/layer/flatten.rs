@@ -54,10 +54,11 @@ pub(super) fn plain(archive: &LayerIndex) -> Result<Tree, LayerError> {
     Ok(names.into_tree())
 }
 
-/// What is behind a name, whatever names it has.
-struct Inode {
-    node: Node,
-    /// Number of the layer that made this name's inode.
+/// A name of an inode.
+#[derive(Clone, Copy)]
+struct Name {
+    inode: usize,
+    /// Number of the layer that gave this name.
     layer: usize,
 }
 
@@ -65,8 +66,8 @@ struct Inode {
 /// and `a0`, the byte after `/`.
 #[derive(Default)]
 struct Names {
-    names: BTreeMap<Vec<u8>, usize>,
-    inodes: Vec<Inode>,
+    names: BTreeMap<Vec<u8>, Name>,
+    inodes: Vec<Node>,
     layer: usize,
     steps: u64,
 }
@@ -108,9 +109,7 @@ impl Names {
         let at = below(&directory, path.file_name());
         match &node.kind {
             Kind::HardLink(target) => self.link(at, target, path)?,
-            Kind::Directory if self.get(&at).is_some_and(|inode| inode.node.kind == Kind::Directory) => {
-                self.put(at, node.clone());
-            }
+            Kind::Directory if self.is_directory(&at) => self.put(at, node.clone()),
             _ => {
                 self.remove(&at);
                 self.put(at, node.clone());
@@ -123,13 +122,13 @@ impl Names {
         let problem = |why| Problem::LinkTarget { entry: show(entry.as_bytes()), target: show(target.as_bytes()), why };
         let directory = self.resolve(target.parent().unwrap_or_default().as_bytes(), entry)?;
         let found = below(&directory, target.file_name());
-        let &inode = self.names.get(&found).ok_or_else(|| problem("is not there"))?;
-        if self.inodes[inode].node.kind == Kind::Directory {
+        let &Name { inode, .. } = self.names.get(&found).ok_or_else(|| problem("is not there"))?;
+        if self.inodes[inode].kind == Kind::Directory {
             return Err(problem("is a directory"));
         }
         if found != at {
             self.remove(&at);
-            self.names.insert(at, inode);
+            self.names.insert(at, Name { inode, layer: self.layer });
         }
         Ok(())
     }
@@ -137,7 +136,7 @@ impl Names {
     /// Follows the symbolic links among the components of a directory's path. What is not there counts as a directory.
     fn resolve(&mut self, path: &[u8], entry: &TreePath) -> Result<Vec<u8>, Problem> {
         // The common case: nothing to follow. A directory's parents are directories.
-        if path.is_empty() || self.get(path).is_some_and(|inode| inode.node.kind == Kind::Directory) {
+        if path.is_empty() || self.is_directory(path) {
             return Ok(path.to_vec());
         }
         let mut resolved = Vec::new();
@@ -156,7 +155,7 @@ impl Names {
                 continue;
             }
             let here = below(&resolved, &component);
-            let target = match self.get(&here).map(|inode| &inode.node.kind) {
+            let target = match self.kind(&here) {
                 Some(Kind::Symlink(target)) => target.clone(),
                 _ => {
                     resolved = here;
@@ -181,15 +180,15 @@ impl Names {
 
     /// Makes sure that a resolved path and its parents are directories.
     fn make_directories(&mut self, path: &[u8], entry: &TreePath) -> Result<(), Problem> {
-        if path.is_empty() || self.get(path).is_some_and(|inode| inode.node.kind == Kind::Directory) {
+        if path.is_empty() || self.is_directory(path) {
             return Ok(());
         }
         let ends = path.iter().enumerate().filter(|(_, b)| **b == b'/').map(|(at, _)| at);
         for end in ends.chain([path.len()]) {
             let part = &path[..end];
-            match self.get(part) {
-                Some(inode) if inode.node.kind == Kind::Directory => continue,
-                Some(inode) if inode.layer == self.layer => {
+            match self.names.get(part) {
+                Some(_) if self.is_directory(part) => continue,
+                Some(name) if name.layer == self.layer => {
                     let (entry, parent) = (show(entry.as_bytes()), show(part));
                     return Err(Problem::NotADirectory { entry, parent });
                 }
@@ -203,13 +202,17 @@ impl Names {
         Ok(())
     }
 
-    fn get(&self, path: &[u8]) -> Option<&Inode> {
-        self.names.get(path).map(|inode| &self.inodes[*inode])
+    fn kind(&self, path: &[u8]) -> Option<&Kind> {
+        self.names.get(path).map(|name| &self.inodes[name.inode].kind)
+    }
+
+    fn is_directory(&self, path: &[u8]) -> bool {
+        self.kind(path) == Some(&Kind::Directory)
     }
 
     fn put(&mut self, path: Vec<u8>, node: Node) {
-        self.names.insert(path, self.inodes.len());
-        self.inodes.push(Inode { node, layer: self.layer });
+        self.names.insert(path, Name { inode: self.inodes.len(), layer: self.layer });
+        self.inodes.push(node);
     }
 
     fn remove(&mut self, path: &[u8]) {
@@ -234,9 +237,9 @@ impl Names {
     fn into_tree(self) -> Tree {
         let mut tree = Tree::default();
         let mut first: Vec<Option<TreePath>> = vec![None; self.inodes.len()];
-        for (path, inode) in self.names {
+        for (path, Name { inode, .. }) in self.names {
             let path = TreePath::new(&path).expect("names are made of normalised paths");
-            let mut node = self.inodes[inode].node.clone();
+            let mut node = self.inodes[inode].clone();
             // Only files are linked; a second name of anything else is as good as a copy.
             if let (Kind::File(_), Some(first)) = (&node.kind, &first[inode]) {
                 node.kind = Kind::HardLink(first.clone());

@@ -88,7 +88,7 @@ impl Scan<'_, '_> {
     fn extended(&mut self, header: &Header) -> Result<Vec<u8>, Problem> {
         let entry = show(&header.name());
         let size = header.size().ok_or_else(|| Problem::Field { entry: entry.clone(), field: "size" })?;
-        limit(&entry, "an extended header of bytes", size, self.limits.extended)?;
+        limit(&entry, "the extended header's size", size, self.limits.extended)?;
         let mut data = Vec::new();
         self.source.data(size, &entry, |piece| data.extend_from_slice(piece))?;
         Ok(data)
@@ -104,7 +104,7 @@ impl Scan<'_, '_> {
         let limits = self.limits;
         let entry = show(name);
         let field = |field| Problem::Field { entry: entry.clone(), field };
-        limit(&entry, "entry number", self.entries.len() as u64 + 1, limits.entries)?;
+        limit(&entry, "the number of entries", self.entries.len() as u64 + 1, limits.entries)?;
         if name.starts_with(b"/") && !limits.absolute_names {
             return Err(Problem::AbsoluteName { entry });
         }
@@ -135,7 +135,7 @@ impl Scan<'_, '_> {
             flag::DIRECTORY => Kind::Directory,
             flag::HARD_LINK => Kind::HardLink(self.hard_link(link, &entry)?),
             flag::SYMLINK => {
-                limit(&entry, "a link target of bytes", link.len() as u64, limits.link_target)?;
+                limit(&entry, "the link target's length", link.len() as u64, limits.link_target)?;
                 if link.is_empty() || link.contains(&0) {
                     return Err(Problem::SymlinkTarget { entry });
                 }
@@ -144,7 +144,7 @@ impl Scan<'_, '_> {
             }
             flag::CHAR_DEVICE | flag::BLOCK_DEVICE => {
                 self.devices += 1;
-                limit(&entry, "device number", self.devices, limits.devices)?;
+                limit(&entry, "the number of devices", self.devices, limits.devices)?;
                 let numbers = header.device().ok_or_else(|| field("device number"))?;
                 let (major, minor) = (pax.major.unwrap_or(numbers.0), pax.minor.unwrap_or(numbers.1));
                 match flag {
@@ -165,14 +165,14 @@ impl Scan<'_, '_> {
 
     fn check_path(&self, path: &TreePath, entry: &str) -> Result<(), Problem> {
         let bytes = path.as_bytes();
-        limit(entry, "a path of bytes", bytes.len() as u64, self.limits.path)?;
-        limit(entry, "a path of components", bytes.split(|b| *b == b'/').count() as u64, self.limits.depth)?;
+        limit(entry, "the path's length", bytes.len() as u64, self.limits.path)?;
+        limit(entry, "the path's depth", bytes.split(|b| *b == b'/').count() as u64, self.limits.depth)?;
         let longest = bytes.split(|b| *b == b'/').map(<[u8]>::len).max().unwrap_or(0);
-        limit(entry, "a name of bytes", longest as u64, self.limits.name)
+        limit(entry, "the name's length", longest as u64, self.limits.name)
     }
 
     fn check_xattrs(&mut self, meta: &Metadata, entry: &str) -> Result<(), Problem> {
-        limit(entry, "extended attributes:", meta.xattrs.len() as u64, self.limits.xattrs)?;
+        limit(entry, "the number of extended attributes", meta.xattrs.len() as u64, self.limits.xattrs)?;
         for (name, value) in &meta.xattrs {
             if name.starts_with(b"trusted.overlay.") || name.starts_with(b"user.overlay.") {
                 return Err(Problem::OverlayXattr { entry: entry.to_owned(), name: show(name) });
@@ -181,7 +181,7 @@ impl Scan<'_, '_> {
             if name.is_empty() || name.len() > 255 || name.contains(&0) {
                 return Err(Problem::XattrName { entry: entry.to_owned(), name: show(name) });
             }
-            limit(entry, "an extended attribute of bytes", value.len() as u64, self.limits.xattr_value)?;
+            limit(entry, "an extended attribute's size", value.len() as u64, self.limits.xattr_value)?;
             self.charge(entry, (name.len() + value.len()) as u64)?;
         }
         Ok(())
@@ -200,7 +200,7 @@ impl Scan<'_, '_> {
 
     fn charge(&mut self, entry: &str, bytes: u64) -> Result<(), Problem> {
         self.metadata += bytes;
-        limit(entry, "names and attributes of bytes so far:", self.metadata, self.limits.metadata)
+        limit(entry, "the size of all names and attributes", self.metadata, self.limits.metadata)
     }
 
     /// A file's data: hashed, and placed as extents.
@@ -212,8 +212,8 @@ impl Scan<'_, '_> {
         entry: &str,
     ) -> Result<Content, Problem> {
         let refuse = |why| Problem::Sparse { entry: entry.to_owned(), why };
-        let room = self.limits.unpacked.saturating_sub(self.source.position());
-        limit(entry, "data of bytes", stored, room)?;
+        let end = self.source.position().saturating_add(stored);
+        limit(entry, "the archive's size", end, self.limits.unpacked)?;
         let sparse = if header.flag == flag::GNU_SPARSE {
             let (mut runs, mut more, size) =
                 header.sparse().ok_or(Problem::Field { entry: entry.to_owned(), field: "sparse map" })?;
@@ -254,7 +254,7 @@ impl Scan<'_, '_> {
             Some((runs, size, stored)) => (size, stored, self.place(&runs, size, at, stored, entry)?),
         };
         self.content = self.content.saturating_add(size);
-        limit(entry, "files of bytes so far:", self.content, self.limits.content)?;
+        limit(entry, "the size of all files", self.content, self.limits.content)?;
         let digest = self.hash(size, stored, &extents, entry)?;
         Ok(Content::Layer { layer: self.key, size, digest, extents: extents.into() })
     }
@@ -273,7 +273,7 @@ impl Scan<'_, '_> {
     }
 
     fn check_extents(&self, more: usize, entry: &str) -> Result<(), Problem> {
-        limit(entry, "runs in sparse files so far:", self.extents + more as u64, self.limits.extents)
+        limit(entry, "the number of runs in sparse files", self.extents + more as u64, self.limits.extents)
     }
 
     fn hash(&mut self, size: u64, stored: u64, extents: &[Extent], entry: &str) -> Result<Digest, Problem> {

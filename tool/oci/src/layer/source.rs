@@ -65,7 +65,7 @@ pub(super) fn stream<T: Send>(
                 Chunk { bytes, compressed: compressed.load(Ordering::Relaxed) }
             });
             let last = chunk.as_ref().map_or(true, |chunk| chunk.bytes.is_empty());
-            // The worker gives up by dropping its end. It ignores an empty chunk.
+            // The worker gives up by dropping its end. To it, an empty chunk is the end.
             if full.send(chunk).is_err() || last {
                 break;
             }
@@ -179,12 +179,16 @@ impl Source<'_> {
         self.at = 0;
         let Ok(chunk) = self.chunks.recv() else { return Ok(false) };
         let chunk = chunk.map_err(Problem::Read)?;
+        if chunk.bytes.is_empty() {
+            return Ok(false);
+        }
         self.received += chunk.bytes.len() as u64;
         let limits = self.limits;
         let grown = limits.ratio_floor.max(chunk.compressed.saturating_mul(limits.ratio));
-        for (what, allowed) in
-            [("an archive of bytes", limits.unpacked), ("an archive of (compression bomb) bytes", grown)]
-        {
+        for (what, allowed) in [
+            ("the archive's size", limits.unpacked),
+            ("the archive's size, which grows like a compression bomb's,", grown),
+        ] {
             if self.received > allowed {
                 return Err(Problem::Limit { entry: entry.to_owned(), what, value: self.received, allowed });
             }
