@@ -1,4 +1,6 @@
 //! Builds packages into a scratch store: `build ROOT PLATFORM DIR...`.
+
+#![allow(clippy::unwrap_used, reason = "a failure of its own is a failure of the test")]
 use bootwright_oci::{Reporter, Silent, Store, Task};
 use bootwright_packages::Builder;
 struct Loud;

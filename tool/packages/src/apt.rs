@@ -221,7 +221,8 @@ impl Apt<'_> {
         let mut there: Vec<(SystemTime, &PathBuf)> =
             [&machine, &own].into_iter().filter_map(|d| Some((self.fetched(d)?, d))).collect();
         there.sort();
-        if let Some((when, lists)) = there.pop()
+        let stale = there.pop();
+        if let Some((when, lists)) = stale
             && (self.offline || when.elapsed().unwrap_or_default() < FRESH)
         {
             return Ok(lists.clone());
@@ -232,9 +233,24 @@ impl Apt<'_> {
         self.reporter.note(&format!("fetching Debian's package lists for {}", self.architecture));
         let partial = own.join("partial");
         fs::create_dir_all(&partial).map_err(at(&partial))?;
-        run(self.apt_get(&own)?.arg("update"))
-            .map_err(|source| AptError::Update { architecture: self.architecture.clone(), source })?;
-        Ok(own)
+        let before = self.fetched(&own);
+        let result = run(self.apt_get(&own)?.args(["-o", "APT::Update::Error-Mode=any", "update"]));
+        match (result, stale) {
+            (Ok(_), _) => {
+                // Lists that have not changed are not written again.
+                File::open(&own).and_then(|d| d.set_modified(SystemTime::now())).map_err(at(&own))?;
+                Ok(own)
+            }
+            (Err(_), _) if self.fetched(&own) > before => {
+                self.reporter.warn("apt could not reach some of this machine's package sources");
+                Ok(own)
+            }
+            (Err(_), Some((_, lists))) => {
+                self.reporter.warn("apt cannot fetch newer package lists; the old ones are used");
+                Ok(lists.clone())
+            }
+            (Err(source), None) => Err(AptError::Update { architecture: self.architecture.clone(), source }),
+        }
     }
 
     /// When lists were fetched; none where there are none for our architecture.

@@ -1,5 +1,7 @@
 //! The recipes `files` and `cargo`, tags, and what is refused: no network, packages of a few lines.
 
+#![allow(clippy::unwrap_used, reason = "a failure of its own is a failure of the test")]
+
 mod support;
 
 use std::fs;
@@ -157,7 +159,11 @@ fn what_cannot_be_built_is_said_with_its_cause() {
     let shop = Workshop { offline: true, ..Workshop::new(scratch.path()) };
     let here = scratch.path().join("p");
     for (build_yml, platform, wants) in [
-        ("image: a\nfiles: [{path: x, contents: y}]", "linux/riscv64", &["not made for linux/riscv64", "amd64, arm64"][..]),
+        (
+            "image: a\nfiles: [{path: x, contents: y}]",
+            "linux/riscv64",
+            &["not made for linux/riscv64", "amd64, arm64"][..],
+        ),
         ("image: a\nfiels: []", "linux/amd64", &["build.yml:2:1", "files"]),
         ("image: a", "linux/amd64", &["no recipe"]),
         ("image: a\nfiles: [{path: x, source: absent}]", "linux/amd64", &["recipe `files`", "absent", "No such file"]),
@@ -167,7 +173,11 @@ fn what_cannot_be_built_is_said_with_its_cause() {
             "linux/amd64",
             &["`/x/z`", "`/x` is not a directory"],
         ),
-        ("image: a\ncargo: {package: nothing, path: x}", "linux/amd64", &["recipe `cargo`", "could not find `Cargo.toml`"]),
+        (
+            "image: a\ncargo: {package: nothing, path: x}",
+            "linux/amd64",
+            &["recipe `cargo`", "could not find `Cargo.toml`"],
+        ),
     ] {
         package(&here, build_yml);
         let error = causes(&shop.builder(&[platform]).build(&here).unwrap_err());

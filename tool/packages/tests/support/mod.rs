@@ -59,7 +59,11 @@ impl Workshop {
                     tar::EntryType::Regular => {
                         let mut bytes = Vec::new();
                         entry.read_to_end(&mut bytes).unwrap();
-                        if bytes.len() < 40 { format!("{:?}", String::from_utf8_lossy(&bytes)) } else { "file".to_owned() }
+                        if bytes.len() < 40 {
+                            format!("{:?}", String::from_utf8_lossy(&bytes))
+                        } else {
+                            "file".to_owned()
+                        }
                     }
                     other => format!("{other:?}"),
                 };
