@@ -170,7 +170,9 @@ impl Story {
         let tar = fs::File::open(self.build_tar()).expect("the tool made it");
         let mut archive = tar::Archive::new(std::io::BufReader::new(tar));
         let entries = archive.entries().expect("it is a tar").map(|entry| entry.expect("it is whole"));
-        let root = entries.filter(|entry| entry.path().is_ok_and(|path| !path.strip_prefix(".").unwrap_or(&path).starts_with("boot")));
+        let root = entries.filter(|entry| {
+            entry.path().is_ok_and(|path| !path.strip_prefix(".").unwrap_or(&path).starts_with("boot"))
+        });
         root.map(|entry| entry.size()).sum()
     }
 }

@@ -155,11 +155,12 @@ fn prepare(script: &mut String, bundle: &str, runtime: &Value) {
             }
         }
         let propagation = ["private", "rprivate", "shared", "rshared", "slave", "rslave"];
-        if let Some(kind) = options.iter().find(|option| propagation.contains(option)) {
-            let _ = writeln!(script, "mount -o {kind} none {destination}");
-            if options.iter().all(|option| propagation.contains(option) || *option == "remount") {
-                continue;
-            }
+        let (kinds, options): (Vec<&str>, Vec<&str>) = options.iter().partition(|option| propagation.contains(option));
+        for kind in &kinds {
+            let _ = writeln!(script, "mount --make-{kind} {destination}");
+        }
+        if !kinds.is_empty() && options.iter().all(|option| *option == "remount") {
+            continue;
         }
         let kind = match text("type").as_str() {
             "" | "bind" | "none" => String::new(),
