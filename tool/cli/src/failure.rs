@@ -99,6 +99,13 @@ impl From<bootwright_oci::StoreError> for Failure {
     }
 }
 
+impl From<bootwright_oci::archive::ArchiveError> for Failure {
+    fn from(error: bootwright_oci::archive::ArchiveError) -> Self {
+        let hint = error.hint();
+        Self::new(Kind::Input, error).hint(hint)
+    }
+}
+
 impl From<bootwright_formats::Error> for Failure {
     fn from(error: bootwright_formats::Error) -> Self {
         let hint = error.hint();
@@ -125,5 +132,26 @@ impl From<bootwright_machine::ArtefactError> for Failure {
     fn from(error: bootwright_machine::ArtefactError) -> Self {
         let hint = error.hint();
         Self::new(Kind::Input, error).hint(hint)
+    }
+}
+
+impl From<bootwright_oci::registry::RegistryError> for Failure {
+    fn from(error: bootwright_oci::registry::RegistryError) -> Self {
+        let hint = error.hint();
+        let kind = if error.is_absence() { Kind::Input } else { Kind::World };
+        Self::new(kind, error).hint(hint)
+    }
+}
+
+impl From<bootwright_oci::FetchError> for Failure {
+    fn from(error: bootwright_oci::FetchError) -> Self {
+        use bootwright_oci::FetchError;
+        let hint = error.hint();
+        match error {
+            FetchError::Store(error) => (*error).into(),
+            FetchError::Registry(error) => (*error).into(),
+            error @ FetchError::Engine { .. } => Self::new(Kind::World, error).hint(hint),
+            error => Self::new(Kind::Input, error).hint(hint),
+        }
     }
 }

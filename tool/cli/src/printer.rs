@@ -40,6 +40,11 @@ impl Printer {
         self.color
     }
 
+    /// Whether to go into details.
+    pub fn details(&self) -> bool {
+        self.verbosity > 1
+    }
+
     /// Whether `--json` was given.
     pub fn json(&self) -> bool {
         self.json

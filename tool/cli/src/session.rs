@@ -2,10 +2,11 @@
 
 use std::path::PathBuf;
 
-use bootwright_oci::Store;
+use bootwright_oci::registry::MirrorError;
+use bootwright_oci::{FetchOptions, Platform, Store};
 use clap::Args;
 
-use crate::failure::Failure;
+use crate::failure::{Failure, Kind};
 use crate::printer::Verbosity;
 
 /// Flags that every verb takes.
@@ -54,5 +55,20 @@ impl Global {
         let directory = self.cache_directory()?;
         Store::open(&directory)
             .map_err(|e| Failure::from(e).context(format!("opening the image store in `{}`", directory.display())))
+    }
+
+    /// Where images come from and what the network's rules are, LinuxKit's environment first.
+    pub fn fetch_options(&self, platform: Platform) -> Result<FetchOptions, Failure> {
+        let environment = std::env::var("LINUXKIT_MIRROR").unwrap_or_default();
+        let mirrors = environment.split([' ', ',']).filter(|m| !m.is_empty());
+        let mut options = FetchOptions::new(platform, "");
+        for mirror in mirrors.chain(self.mirror.iter().map(String::as_str)) {
+            options
+                .registry
+                .mirrors
+                .push(mirror.parse().map_err(|e| Failure::new(Kind::Usage, anyhow::Error::new::<MirrorError>(e)))?);
+        }
+        options.registry.ca_files.clone_from(&self.cert_file);
+        Ok(options)
     }
 }

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use bootwright_formats::{Compression, ComponentSize, Format, Options, Output, Report};
+use bootwright_formats::{ComponentSize, Compression, Format, Options, Output, Report};
 use bootwright_oci::Reporter;
 
 use super::compose::{Composer, Inputs};
@@ -83,7 +83,10 @@ impl LinuxKit {
     fn notices(&self) -> Vec<&'static str> {
         [
             (self.size.is_some(), "`--size` has no effect: none of these formats has a fixed size"),
-            (self.input_tar.is_some(), "`--input-tar` has no effect: whatever did not change is taken from the store anyway"),
+            (
+                self.input_tar.is_some(),
+                "`--input-tar` has no effect: whatever did not change is taken from the store anyway",
+            ),
             (self.no_sbom, "`--no-sbom` has no effect: no SBOM is written yet"),
             (self.sbom_output.is_some(), "`--sbom-output` has no effect: no SBOM is written yet"),
             (self.sbom_current_time, "`--sbom-current-time` has no effect: no SBOM is written yet"),
@@ -115,8 +118,7 @@ impl Args {
         let composer = Composer::new(global, &self.images, printer)?;
         let machine = composer.machine(inputs)?;
         let store = composer.store();
-        let report =
-            bootwright_formats::write(&machine, &formats, &output, &options, store, store.derived(), printer)?;
+        let report = bootwright_formats::write(&machine, &formats, &output, &options, store, store.derived(), printer)?;
         let text = describe(&report, global.verbosity() > 1);
         if output == Output::Stdout {
             printer.note(&text);

@@ -2,12 +2,18 @@
 
 use std::path::PathBuf;
 
-use bootwright_oci::{ExportFormat, ImportReport, Platform, PushOptions, Reporter};
+use bootwright_oci::archive::{
+    ArchiveLimits, ExportFormat, ExportOptions, Imported, export, export_file, import, import_stream,
+};
+use bootwright_oci::registry::{PushOptions, Pushed, Registry};
+use bootwright_oci::{FetchOptions, Fetcher, Named, Platform, Reference, ReferenceError, Reporter, Store};
 use clap::Subcommand;
+use serde_json::json;
 
-use crate::failure::Failure;
+use super::pkg;
+use crate::failure::{Failure, Kind};
 use crate::printer::Printer;
-use crate::session::{self, Global};
+use crate::session::Global;
 
 /// Look at and change the image store
 #[derive(Debug, clap::Args)]
@@ -49,6 +55,9 @@ enum Verb {
     Import {
         /// The archive
         file: PathBuf,
+        /// Name for the image, where the archive holds one and does not name it
+        #[arg(long, value_name = "REFERENCE")]
+        name: Option<String>,
     },
     /// Write an image to an archive
     Export {
@@ -84,4 +93,136 @@ enum Verb {
         #[arg(long)]
         published_only: bool,
     },
+}
+
+impl Args {
+    pub fn run(self, global: &Global, printer: &Printer) -> Result<u8, Failure> {
+        let mut store = global.store()?;
+        match self.verb {
+            Verb::Ls => list(&store, printer)?,
+            Verb::Pull { name, arch } => {
+                let options = FetchOptions { pull: true, ..global.fetch_options(pkg::platform(arch.as_deref()))? };
+                let fetcher = Fetcher::new(&store, options);
+                let mut pulled = Vec::new();
+                for image in fetcher.fetch_all(&name, printer) {
+                    pulled.push(image?);
+                }
+                let json = || pulled.iter().map(|i| json!({"name": i.name, "digest": i.digest})).collect();
+                printer.result(|| pulled.iter().map(|i| format!("{}@{}\n", i.name, i.digest)).collect(), json);
+            }
+            Verb::Push { name, remote_name, with_arch_tags, replace } => {
+                if remote_name.is_some() && name.len() > 1 {
+                    return Err(Failure::usage("--remote-name names one image; push the others without it"));
+                }
+                let remote_name = remote_name.as_deref().map(reference).transpose()?;
+                let registry = registry(global)?;
+                let options = PushOptions { remote_name, with_arch_tags, overwrite: replace };
+                for name in &name {
+                    push(&registry, &store, &reference(name)?, &options, printer)?;
+                }
+            }
+            Verb::Import { file, name } => {
+                let name = name.as_deref().map(reference).transpose()?;
+                let limits = ArchiveLimits::default();
+                let imported = if file.as_os_str() == "-" {
+                    import_stream(&store, &mut std::io::stdin().lock(), name.as_ref(), &limits, printer)?
+                } else {
+                    import(&store, &file, name.as_ref(), &limits, printer)?
+                };
+                let text = || imported.iter().map(|i| format!("{}@{}\n", i.name, i.descriptor.digest)).collect();
+                let one = |i: &Imported| json!({"name": i.name.to_string(), "digest": i.descriptor.digest});
+                printer.result(text, || imported.iter().map(one).collect());
+            }
+            Verb::Export { name, format, outfile, platform, rename } => {
+                // An OCI archive holds all that the store has; the others are of one platform.
+                let platform = match format {
+                    ExportFormat::Oci => platform,
+                    _ => Some(platform.unwrap_or_else(Platform::host)),
+                };
+                let rename = rename.as_deref().map(reference).transpose()?;
+                let options = ExportOptions { format, platform, name: rename };
+                let name = reference(&name)?;
+                if outfile.as_os_str() == "-" {
+                    export(&store, &name, &options, &mut std::io::stdout().lock(), printer)?;
+                } else {
+                    export_file(&store, &name, &options, &outfile, printer)?;
+                }
+            }
+            Verb::Rm { name, published_only } => {
+                for name in &name {
+                    let name = reference(name)?;
+                    if !published_only || is_published(global, &store, &name)? {
+                        store.remove(&name)?;
+                        printer.note(&format!("removed {name}"));
+                    }
+                }
+            }
+            Verb::Gc => collect(&mut store, printer)?,
+            Verb::Clean { published_only } => {
+                for named in store.list()? {
+                    let published = || is_published(global, &store, &reference(&named.name)?);
+                    if !published_only || published()? {
+                        store.remove_name(&named.name)?;
+                        printer.note(&format!("removed {}", named.name));
+                    }
+                }
+                collect(&mut store, printer)?;
+            }
+        }
+        Ok(0)
+    }
+}
+
+fn list(store: &Store, printer: &Printer) -> Result<(), Failure> {
+    let all = store.list()?;
+    let width = all.iter().map(|n| n.name.len()).max().unwrap_or_default();
+    let line = |n: &Named| format!("{:width$}  {}\n", n.name, n.descriptor.digest);
+    let one = |n: &Named| json!({"name": n.name, "digest": n.descriptor.digest, "mediaType": n.descriptor.media_type});
+    printer.result(|| all.iter().map(line).collect(), || all.iter().map(one).collect());
+    Ok(())
+}
+
+fn push(
+    registry: &Registry,
+    store: &Store,
+    name: &Reference,
+    options: &PushOptions,
+    printer: &Printer,
+) -> Result<(), Failure> {
+    let remote = options.remote_name.as_ref().unwrap_or(name);
+    match registry.push(store, name, options, printer)? {
+        Pushed::Done(digest) => printer.note(&format!("pushed {remote}@{digest}")),
+        Pushed::Same(digest) => printer.note(&format!("the registry has {remote}@{digest} already")),
+        Pushed::Kept(digest) => {
+            let hint = "--override replaces it".to_owned();
+            return Err(Failure::input(format!("the registry has another `{remote}`: {digest}")).hint(hint));
+        }
+    }
+    Ok(())
+}
+
+fn collect(store: &mut Store, printer: &Printer) -> Result<(), Failure> {
+    let freed = store.gc(printer)?;
+    let json = json!({"blobs": freed.blobs, "derived": freed.derived, "bytes": freed.bytes});
+    let mib = freed.bytes as f64 / f64::from(1 << 20);
+    let text = format!("freed {mib:.1} MiB: {} blobs, {} derived files", freed.blobs, freed.derived);
+    printer.result(|| text, || json);
+    Ok(())
+}
+
+/// Whether the image's registry has it under this name with the same digest.
+fn is_published(global: &Global, store: &Store, name: &Reference) -> Result<bool, Failure> {
+    let local = store.find(name)?.map(|descriptor| descriptor.digest);
+    Ok(local.is_some() && registry(global)?.digest(name)? == local)
+}
+
+fn registry(global: &Global) -> Result<Registry, Failure> {
+    Ok(Registry::new(global.fetch_options(Platform::host())?.registry))
+}
+
+fn reference(text: &str) -> Result<Reference, Failure> {
+    text.parse().map_err(|e: ReferenceError| {
+        let hint = e.hint();
+        Failure::new(Kind::Input, e).hint(hint)
+    })
 }

@@ -1,18 +1,27 @@
 //! From spec files to an assembled machine: what `build` and `check` share.
 
-use std::collections::BTreeMap;
+use std::cell::RefCell;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
-use bootwright_oci::{LoadedImage, Platform, Reporter, Store};
-use bootwright_rootfs::Machine;
-use bootwright_spec::{Diagnostic, Diagnostics, Input, Severity, Sources, Spec};
+use bootwright_oci::registry::{RegistryOptions, fetch_text};
+use bootwright_oci::{
+    Content, FetchError, FetchOptions, Fetcher, LoadedImage, Platform, PlatformError, Reference, ReferenceError, Store,
+};
+use bootwright_rootfs::{Layout, Machine};
+use bootwright_spec::{Diagnostic, Diagnostics, Input, MetadataFormat, Severity, Sources, Spec, Volume, VolumeFormat};
 
 use super::build::Images;
+use super::pkg;
 use crate::failure::{Failure, Kind};
 use crate::printer::Printer;
-use crate::session::{self, Global};
+use crate::session::Global;
 
+/// What a reference to a package begins with.
+const PACKAGE: &str = "@pkg:";
+/// Prefixes of references that name files.
+const FILES: [&str; 3] = ["oci:", "oci-archive:", "docker-archive:"];
 /// The largest spec read from a file, pipe or server; the parser's own limit is below it.
 const SPEC_LIMIT: u64 = 8 << 20;
 
@@ -64,7 +73,7 @@ pub struct Composer<'a> {
 impl<'a> Composer<'a> {
     /// Opens the store.
     pub fn new(global: &'a Global, images: &Images, printer: &'a Printer) -> Result<Self, Failure> {
-        let platform = images.arch.as_deref().map_or_else(Platform::host, |arch| Platform::linux(architecture(arch)));
+        let platform = pkg::platform(images.arch.as_deref());
         Ok(Self { global, printer, images: images.clone(), platform, store: global.store()? })
     }
 
@@ -89,13 +98,11 @@ impl<'a> Composer<'a> {
 
     fn assemble(&self, sources: &mut Inputs) -> Result<(Machine, Diagnostics), Failure> {
         let mut spec = sources.spec(self.printer)?;
-        self.build_packages(&mut spec)?;
-        let (images, layouts) = self.load_images(&spec)?;
+        self.resolve_references(&mut spec, &sources.sources)?;
+        let (images, layouts) = self.load_images(&spec, &sources.sources)?;
         // Labels are parsed while the spec's own sources are borrowed; theirs are added when rendering.
         let labels = RefCell::new(&mut sources.sources);
-        let parse = |name: &str, text: &str| {
-            bootwright_spec::parse_label(name, text, &mut labels.borrow_mut())
-        };
+        let parse = |name: &str, text: &str| bootwright_spec::parse_label(name, text, &mut labels.borrow_mut());
         let metadata = |format| match format {
             MetadataFormat::Yaml => bootwright_spec::to_yaml(&spec),
             MetadataFormat::Json => bootwright_spec::to_json(&spec),
@@ -124,9 +131,11 @@ impl<'a> Composer<'a> {
         }
     }
 
-    /// Replaces each `@pkg:` by the image of that package, built if the store lacks it.
-    fn build_packages(&self, spec: &mut Spec) -> Result<(), Failure> {
-        let builder = packages::builder(self.global, &self.store, self.platform.clone(), self.images.offline, self.printer)?;
+    /// Replaces each `@pkg:` by the image of that package, built if the store lacks it, and makes paths of archives
+    /// relative to the file that names them.
+    fn resolve_references(&self, spec: &mut Spec, sources: &Sources) -> Result<(), Failure> {
+        let platform = self.platform.clone();
+        let builder = pkg::builder(self.global, &self.store, platform, self.images.offline, self.printer)?;
         let kernel = spec.kernel.as_mut().and_then(|k| k.image.as_mut());
         let containers = [&mut spec.onboot, &mut spec.onshutdown, &mut spec.services];
         let images = kernel
@@ -135,32 +144,102 @@ impl<'a> Composer<'a> {
             .chain(spec.volumes.iter_mut().filter_map(|v| v.image.as_mut()))
             .chain(containers.into_iter().flatten().map(|c| &mut c.image));
         let mut built: BTreeMap<String, String> = BTreeMap::new();
-        for image in images.filter(|i| i.value.starts_with(PACKAGE)) {
-            image.value = match built.get(&image.value) {
-                Some(name) => name.clone(),
-                None => {
-                    let name = builder.resolve(&image.value, Path::new(""))?;
-                    built.insert(image.value.clone(), name.clone());
-                    name
-                }
-            };
+        for image in images {
+            if let Some(name) = built.get(&image.value) {
+                image.value.clone_from(name);
+            } else if image.value.starts_with(PACKAGE) {
+                let name = builder.resolve(&image.value, Path::new(""))?;
+                built.insert(std::mem::replace(&mut image.value, name.clone()), name);
+            } else if let Some(prefix) = FILES.into_iter().find(|p| image.value.starts_with(p)) {
+                let below = Path::new(sources.name(image.span.source)).parent().unwrap_or(Path::new(""));
+                image.value = format!("{prefix}{}", below.join(&image.value[prefix.len()..]).display());
+            }
         }
         Ok(())
     }
 
-    /// Every image that the spec names, by the name that it uses.
-    fn load_images(&self, spec: &Spec) -> Result<(BTreeMap<String, LoadedImage>, BTreeMap<String, Layout>), Failure> {
-        todo!()
+    /// Every image that the spec names, by the name that it uses; and those that volumes want as OCI layouts.
+    fn load_images(&self, spec: &Spec, sources: &Sources) -> Result<Loaded, Failure> {
+        let fetcher = Fetcher::new(&self.store, self.options(self.platform.clone())?);
+        let is_layout = |v: &&Volume| v.format == VolumeFormat::Oci;
+        let wanted: BTreeSet<String> = spec
+            .kernel
+            .iter()
+            .filter_map(|k| k.image.as_ref())
+            .chain(&spec.init)
+            .chain(spec.volumes.iter().filter(|v| !is_layout(v)).filter_map(|v| v.image.as_ref()))
+            .chain(spec.onboot.iter().chain(&spec.onshutdown).chain(&spec.services).map(|c| &c.image))
+            .map(|image| image.value.clone())
+            .collect();
+        let wanted: Vec<String> = wanted.into_iter().collect();
+        let mut images = BTreeMap::new();
+        for (name, image) in wanted.iter().zip(fetcher.fetch_all(&wanted, self.printer)) {
+            let image = image.map_err(|e| unfetched(spec, name, sources, e, self.printer))?;
+            let tree = self.store.flatten(&image, self.printer)?;
+            images.insert(name.clone(), LoadedImage { image, tree });
+        }
+        let mut layouts = BTreeMap::new();
+        for volume in spec.volumes.iter().filter(is_layout) {
+            if let Some(image) = &volume.image {
+                layouts.insert(image.value.clone(), self.layout(&image.value, &volume.platforms)?);
+            }
+        }
+        Ok((images, layouts))
+    }
+
+    /// An image as an OCI layout of these platforms, or of all that it offers.
+    fn layout(&self, name: &str, platforms: &[String]) -> Result<Layout, Failure> {
+        let mut images = Vec::new();
+        if platforms.is_empty() {
+            let options = self.options(self.platform.clone())?;
+            images = Fetcher::new(&self.store, options).pull_all(name, self.printer)?.1;
+        }
+        for platform in platforms {
+            let platform: Platform =
+                platform.parse().map_err(|e| Failure::new(Kind::Input, anyhow::Error::new::<PlatformError>(e)))?;
+            images.push(Fetcher::new(&self.store, self.options(platform)?).fetch(name, self.printer)?);
+        }
+        let reference: Reference =
+            name.parse().map_err(|e| Failure::new(Kind::Input, anyhow::Error::new::<ReferenceError>(e)))?;
+        let root =
+            self.store.find(&reference)?.ok_or_else(|| Failure::input(format!("`{name}` is not in the store")))?;
+        let mut blobs = BTreeMap::new();
+        let digests = images.iter().map(|image| self.store.image_blobs(image)).collect::<Result<Vec<_>, _>>()?;
+        for digest in digests.into_iter().flatten().chain([root.digest]) {
+            let size = self.store.blob_size(digest)?.unwrap_or_default();
+            blobs.insert(digest, Content::Host { path: self.store.blob_path(digest), size, digest });
+        }
+        Ok(Layout {
+            name: reference.to_string(),
+            media_type: root.media_type,
+            digest: root.digest,
+            size: root.size,
+            blobs,
+        })
+    }
+
+    fn options(&self, platform: Platform) -> Result<FetchOptions, Failure> {
+        let mut options = self.global.fetch_options(platform)?;
+        (options.pull, options.offline, options.docker) = (self.images.pull, self.images.offline, self.images.docker);
+        Ok(options)
     }
 }
 
-/// LinuxKit's and the kernel's names for architectures, as Go's.
-fn architecture(name: &str) -> &str {
-    match name {
-        "x86_64" => "amd64",
-        "aarch64" => "arm64",
-        other => other,
+/// Images by the name that the spec uses: their files, and those that are wanted as OCI layouts.
+type Loaded = (BTreeMap<String, LoadedImage>, BTreeMap<String, Layout>);
+
+/// The failure for an image that is not to be had, with the place that names it.
+fn unfetched(spec: &Spec, name: &str, sources: &Sources, error: FetchError, printer: &Printer) -> Failure {
+    let mut failure = Failure::from(error);
+    let containers = spec.onboot.iter().chain(&spec.onshutdown).chain(&spec.services).map(|c| &c.image);
+    let volumes = spec.volumes.iter().filter_map(|v| v.image.as_ref());
+    let kernel = spec.kernel.iter().filter_map(|k| k.image.as_ref());
+    if let Some(image) = kernel.chain(&spec.init).chain(volumes).chain(containers).find(|i| i.value == name) {
+        let place = Diagnostics(vec![Diagnostic::error(format!("image `{name}` cannot be had")).at(image.span)]);
+        failure.rendered = Some(place.render(sources, printer.color()));
+        failure.json = Some(place.to_json(sources));
     }
+    failure
 }
 
 /// Says what does not stop the build.
@@ -186,7 +265,7 @@ fn read(spec: &str) -> Result<Input, Failure> {
     let (name, text, directory) = if spec == "-" {
         ("<stdin>".to_owned(), bounded(std::io::stdin().lock(), "standard input")?, None)
     } else if spec.starts_with("http://") || spec.starts_with("https://") {
-        let text = bootwright_oci::get_text(spec, SPEC_LIMIT).map_err(Failure::from)?;
+        let text = fetch_text(spec, SPEC_LIMIT, &RegistryOptions::default())?;
         (spec.to_owned(), text, None)
     } else {
         let file = std::fs::File::open(spec).map_err(|e| unreadable(spec, e))?;
@@ -199,7 +278,11 @@ fn read(spec: &str) -> Result<Input, Failure> {
 fn unreadable(spec: &str, error: std::io::Error) -> Failure {
     let missing = error.kind() == std::io::ErrorKind::NotFound;
     let failure = Failure::new(Kind::Input, error).context(format!("reading the spec `{spec}`"));
-    if missing { failure.hint("give the path of a YAML file, `-` for standard input, or an http(s) URL".to_owned()) } else { failure }
+    if missing {
+        failure.hint("give the path of a YAML file, `-` for standard input, or an http(s) URL".to_owned())
+    } else {
+        failure
+    }
 }
 
 fn bounded(reader: impl Read, name: &str) -> Result<String, Failure> {

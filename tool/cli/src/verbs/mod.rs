@@ -1,6 +1,10 @@
 //! The verbs, one file each.
 
+mod build;
+mod cache;
+mod check;
 mod completion;
+mod compose;
 mod pkg;
 mod run;
 mod schema;
@@ -15,6 +19,9 @@ use crate::session::Global;
 /// What to do.
 #[derive(Debug, Subcommand)]
 pub enum Verb {
+    Build(build::Args),
+    Cache(cache::Args),
+    Check(check::Args),
     Completion(completion::Args),
     Pkg(pkg::Args),
     Run(run::Args),
@@ -26,6 +33,9 @@ impl Verb {
     /// Does it; the number is the exit code.
     pub fn run(self, global: &Global, printer: &Printer) -> Result<u8, Failure> {
         match self {
+            Self::Build(args) => args.run(global, printer),
+            Self::Cache(args) => args.run(global, printer),
+            Self::Check(args) => args.run(global, printer),
             Self::Completion(args) => args.run(printer),
             Self::Pkg(args) => args.run(global, printer),
             Self::Run(args) => args.run(global, printer),

@@ -1,8 +1,9 @@
 //! `bootwright pkg …`.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-use bootwright_oci::{Platform, Store};
+use bootwright_oci::archive::{ExportFormat, ExportOptions, export_file};
+use bootwright_oci::{Platform, Reference, Reporter, Store};
 use bootwright_packages::{Builder, Built};
 use clap::Subcommand;
 use serde_json::json;
@@ -64,7 +65,7 @@ impl Args {
                 for directory in &dir {
                     let built = builder.build(directory)?;
                     if let Some(archive) = &archive {
-                        let _ = &built;
+                        write_archive(&store, &built, archive, printer)?;
                     }
                     done.push(built);
                 }
@@ -109,3 +110,13 @@ pub fn platform(arch: Option<&str>) -> Platform {
     }
 }
 
+/// Writes a package as `DIRECTORY/NAME.tar`.
+fn write_archive(store: &Store, built: &Built, directory: &Path, printer: &Printer) -> Result<(), Failure> {
+    let name: Reference = built.name.parse().map_err(Failure::usage)?;
+    let file = name.path().rsplit('/').next().unwrap_or_default().to_owned();
+    let path = directory.join(format!("{file}.tar"));
+    let options = ExportOptions { format: ExportFormat::Oci, platform: None, name: None };
+    export_file(store, &name, &options, &path, printer)?;
+    printer.note(&format!("wrote {}", path.display()));
+    Ok(())
+}

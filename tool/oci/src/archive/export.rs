@@ -107,7 +107,7 @@ pub fn export(
                 let mut blobs = vec![root.digest];
                 let platforms = store.complete_platforms(&root)?;
                 for platform in &platforms {
-                    blobs.extend(of_image(store, &store.image("", &root, platform)?)?);
+                    blobs.extend(store.image_blobs(&store.image("", &root, platform)?)?);
                 }
                 if platforms.is_empty() {
                     return Err(StoreError::Missing { digest: root.digest }.into());
@@ -118,7 +118,7 @@ pub fn export(
                 let image = image(Some(platform))?;
                 let mut entry = store.describe(&image)?;
                 entry.platform = Some(DescriptorPlatform::from(&image.platform));
-                let blobs = of_image(store, &image)?;
+                let blobs = store.image_blobs(&image)?;
                 tar.layout(store, entry, blobs, called)?;
             }
         },
@@ -129,17 +129,6 @@ pub fn export(
         }
     }
     tar.builder.finish().map_err(ArchiveError::io(&tar.path))
-}
-
-/// All blobs of an image: manifest, configuration, layers.
-fn of_image(store: &Store, image: &Image) -> Result<Vec<Digest>, ArchiveError> {
-    let descriptor = store.describe(image)?;
-    let mut blobs = vec![descriptor.digest];
-    if let Document::Manifest(manifest) = Document::parse(&store.read_document(&descriptor)?, &descriptor.media_type)? {
-        blobs.push(manifest.config.digest);
-        blobs.extend(manifest.layers.iter().map(|l| l.digest));
-    }
-    Ok(blobs)
 }
 
 struct Tar<'a> {

@@ -11,6 +11,7 @@ mod mirror;
 mod pull;
 mod push;
 mod session;
+mod text;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -22,6 +23,7 @@ pub use challenge::Challenge;
 pub use credentials::CredentialError;
 pub use mirror::{Endpoint, Mirror, MirrorError, endpoints, origin};
 pub use push::{PushOptions, Pushed};
+pub use text::fetch_text;
 
 use crate::manifest::ManifestError;
 use crate::{Digest, StoreError};
@@ -71,6 +73,14 @@ impl RegistryOptions {
 /// What a registry cannot or does not do.
 #[derive(Debug, thiserror::Error)]
 pub enum RegistryError {
+    /// A text could not be fetched.
+    #[error("`{url}` cannot be read: {reason}")]
+    Text {
+        /// Where.
+        url: String,
+        /// Why.
+        reason: String,
+    },
     /// The network, or TLS.
     #[error("`{url}` cannot be reached")]
     Transport {

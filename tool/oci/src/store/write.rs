@@ -6,7 +6,7 @@ use oci_spec::image::{Arch, ImageConfiguration, Os};
 
 use super::{Store, StoreError};
 use crate::manifest::{
-    Descriptor, DescriptorPlatform, Index, Manifest, OCI_CONFIG, OCI_INDEX, OCI_MANIFEST, canonical_json,
+    Descriptor, DescriptorPlatform, Document, Index, Manifest, OCI_CONFIG, OCI_INDEX, OCI_MANIFEST, canonical_json,
 };
 use crate::{Digest, Image, Layer, Platform, Reference};
 
@@ -82,6 +82,22 @@ impl Store {
         let descriptor = Descriptor::new(OCI_INDEX, self.put_bytes(&bytes)?, bytes.len() as u64);
         self.tag(&reference, &descriptor)?;
         Ok(descriptor)
+    }
+
+    /// Every blob of an image: its manifest, its configuration, its layers.
+    ///
+    /// # Errors
+    ///
+    /// The manifest cannot be read.
+    pub fn image_blobs(&self, image: &Image) -> Result<Vec<Digest>, StoreError> {
+        let descriptor = self.describe(image)?;
+        let mut blobs = vec![descriptor.digest];
+        let bytes = self.read_document(&descriptor)?;
+        if let Document::Manifest(manifest) = Document::parse(&bytes, &descriptor.media_type)? {
+            blobs.push(manifest.config.digest);
+            blobs.extend(manifest.layers.iter().map(|l| l.digest));
+        }
+        Ok(blobs)
     }
 
     /// The descriptor of an image's manifest.
