@@ -3,6 +3,8 @@
 
 mod yaml;
 
+use std::path::Path;
+
 use serde_json::{Map, Value as Json, json};
 
 use crate::{
@@ -10,16 +12,38 @@ use crate::{
     Mount, OnFail, Owner, Rlimit, Spanned, Spec, Volume, VolumeFormat,
 };
 
-/// The merged spec as YAML.
+/// The merged spec as YAML, with the paths of sources as they were resolved.
 #[must_use]
 pub fn to_yaml(spec: &Spec) -> String {
     yaml::document(&document(spec))
 }
 
-/// The merged spec as JSON.
+/// The merged spec as JSON, likewise.
 #[must_use]
 pub fn to_json(spec: &Spec) -> String {
-    format!("{:#}\n", document(spec))
+    json_text(&document(spec))
+}
+
+/// The merged spec as it is put into the machine itself (`files: metadata:`), with the paths of sources as they were
+/// written, so that it does not depend on where it was built.
+#[must_use]
+pub fn to_metadata(spec: &Spec, format: MetadataFormat) -> String {
+    let mut document = document(spec);
+    for file in document.get_mut("files").and_then(Json::as_array_mut).into_iter().flatten() {
+        let source = file.get_mut("source");
+        let written = |path: &Json| spec.written_sources.get(Path::new(path.as_str()?));
+        if let Some((source, written)) = source.and_then(|source| written(source).map(|written| (source, written))) {
+            *source = string(written);
+        }
+    }
+    match format {
+        MetadataFormat::Yaml => yaml::document(&document),
+        MetadataFormat::Json => json_text(&document),
+    }
+}
+
+fn json_text(document: &Json) -> String {
+    format!("{document:#}\n")
 }
 
 fn document(spec: &Spec) -> Json {

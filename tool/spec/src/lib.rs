@@ -23,7 +23,7 @@ mod validate;
 mod values;
 
 pub use diagnostic::{Diagnostic, Diagnostics, Severity, SourceId, Sources, Span, Spanned};
-pub use emit::{to_json, to_yaml};
+pub use emit::{to_json, to_metadata, to_yaml};
 pub use load::{Input, load, parse_label};
 pub use markdown::markdown;
 pub use model::{

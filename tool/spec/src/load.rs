@@ -3,7 +3,7 @@
 //! Files merge from left to right: a key of `kernel` is overridden by a later file that gives it, every list is appended.
 //! Names are checked over all files, so a volume of any file can be used in any other.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
@@ -39,7 +39,8 @@ pub fn load(inputs: Vec<Input>, home: Option<&Path>, sources: &mut Sources) -> R
     for input in inputs {
         let source = sources.add(input.name, input.text);
         let Some(root) = tree(source, &SPEC, sources, &mut findings) else { continue };
-        let mut reader = Reader { directory: input.directory.as_deref(), home, findings: &mut findings };
+        let mut reader =
+            Reader { directory: input.directory.as_deref(), home, written: BTreeMap::new(), findings: &mut findings };
         merge(&mut spec, reader.spec(&root));
     }
     check(&spec, sources, &mut findings);
@@ -68,7 +69,7 @@ pub fn parse_label(name: &str, text: &str, sources: &mut Sources) -> Result<Cont
     }
     let config = root.map(|root| {
         validate_label(&root, &mut findings);
-        Reader { directory: None, home: None, findings: &mut findings }.config(&root)
+        Reader { directory: None, home: None, written: BTreeMap::new(), findings: &mut findings }.config(&root)
     });
     finish(findings, drop)?;
     Ok(config.unwrap_or_default())
@@ -117,6 +118,7 @@ fn merge(spec: &mut Spec, later: Spec) {
     spec.services.extend(later.services);
     spec.volumes.extend(later.volumes);
     spec.files.extend(later.files);
+    spec.written_sources.extend(later.written_sources);
 }
 
 /// What can only be seen with everything read.

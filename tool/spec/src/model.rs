@@ -23,6 +23,8 @@ pub struct Spec {
     pub volumes: Vec<Volume>,
     /// `files:`.
     pub files: Vec<FileEntry>,
+    /// Each `files.source` that was resolved, and how it was written: a machine must not show where it was built.
+    pub written_sources: std::collections::BTreeMap<std::path::PathBuf, String>,
     /// Problems that did not stop the parse.
     pub warnings: Vec<crate::Diagnostic>,
 }

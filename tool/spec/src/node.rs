@@ -388,9 +388,13 @@ impl Builder<'_> {
         let problem = Diagnostic::error(format!("not valid YAML: {message}")).at(span);
         let problem = problem.label(error.info().replace("double-quoted", "quoted").replace(char::is_control, " "));
         let problem = match self.stack.last() {
-            Some(open) if message.starts_with("brackets") => {
+            Some(open) if message.starts_with("brackets") || message.starts_with("the indentation") => {
+                let what = match open.kind {
+                    FrameKind::List(_) => "list",
+                    FrameKind::Map { .. } => "map",
+                };
                 let (line, column) = self.sources.location(Span { start: open.start, end: open.start, ..span });
-                problem.hint(format!("the innermost open bracket is at {line}:{column}"))
+                problem.hint(format!("the innermost open {what} starts at {line}:{column}"))
             }
             _ => problem,
         };

@@ -1,5 +1,6 @@
 //! A package's `build.yml`: the same parser and table, other keys.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use crate::findings::Findings;
@@ -19,7 +20,8 @@ pub fn parse_package(input: Input, home: Option<&Path>, sources: &mut Sources) -
     let mut findings = Findings::default();
     let source = sources.add(input.name, input.text);
     let root = tree(source, &PACKAGE, sources, &mut findings);
-    let mut reader = Reader { directory: input.directory.as_deref(), home, findings: &mut findings };
+    let mut reader =
+        Reader { directory: input.directory.as_deref(), home, written: BTreeMap::new(), findings: &mut findings };
     let package = root.and_then(|root| package(&root, &mut reader));
     if package.is_none() && !findings.has_errors() {
         findings.push(Diagnostic::error("the package could not be read"));

@@ -6,6 +6,7 @@
 
 mod container;
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use crate::findings::Findings;
@@ -22,6 +23,8 @@ pub(crate) struct Reader<'a> {
     pub(crate) directory: Option<&'a Path>,
     /// The user's home.
     pub(crate) home: Option<&'a Path>,
+    /// How each source that was resolved was written.
+    pub(crate) written: BTreeMap<PathBuf, String>,
     /// Where complaints go.
     pub(crate) findings: &'a mut Findings,
 }
@@ -37,6 +40,7 @@ impl Reader<'_> {
             services: self.containers(root, "services"),
             volumes: items(root, "volumes").iter().filter_map(|node| self.volume(node)).collect(),
             files: items(root, "files").iter().filter_map(|node| self.file(node)).collect(),
+            written_sources: std::mem::take(&mut self.written),
             warnings: Vec::new(),
         }
     }
@@ -181,7 +185,9 @@ impl Reader<'_> {
             self.findings.push(problem.at(node.span).label(why).hint("give an absolute path"));
             return None;
         };
-        Some(Spanned { value: base.join(rest), span: node.span })
+        let path = base.join(rest);
+        self.written.insert(path.clone(), written.to_owned());
+        Some(Spanned { value: path, span: node.span })
     }
 }
 

@@ -65,7 +65,10 @@ impl Walk<'_> {
                 }
             }
             Kind::List(kind) => {
-                let Value::List(list) = &node.value else { return self.wrong_type(node, expected_list(kind), name) };
+                let Value::List(list) = &node.value else {
+                    let hint = node.text().map(|_| "a list is written `[one, two]`, or with one `- entry` per line");
+                    return self.wrong(node, expected_list(kind), name, hint);
+                };
                 for (index, value) in list.iter().enumerate() {
                     self.path.push(Step::Index(index));
                     self.value(value, kind, name);
@@ -256,6 +259,9 @@ pub(crate) fn head(node: &Node) -> Span {
 
 fn expected(kind: &Kind) -> String {
     match kind {
+        Kind::Text(format @ (Text::Env | Text::Bind | Text::Tmpfs | Text::Rlimit)) => {
+            format!("a string: {}", format.name())
+        }
         Kind::Text(_) => "a string".to_owned(),
         Kind::Word(words) => {
             format!("one of {}", words.iter().map(|(word, _)| format!("`{word}`")).collect::<Vec<_>>().join(", "))

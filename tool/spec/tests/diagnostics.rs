@@ -80,7 +80,6 @@ files:
        |
     10 |       - /etc/resolv.conf
        |         ^^^^^^^^^^^^^^^^ 1 part, expected `source:destination[:options]`
-       = hint: a path that holds a `:` is written under `mounts:`, with `type: bind`
 
     error: there is no volume `data`
       --> spec.yml:11:9
@@ -431,6 +430,8 @@ fn what_is_not_yaml_is_explained() {
         "kernel:\n  <<: text\n  image: x\n",
         "kernel: {image: x, image: y}\n",
         "init: [a]\0\n",
+        "kernel:\n  cmdline: \"a b\n\ninit: []\n",
+        "init:\n - a\n  - b\n- c\n",
     ] {
         all.push_str(&format!("{text:?}\n{}", brief(text)));
     }
@@ -477,6 +478,10 @@ fn what_is_not_yaml_is_explained() {
     1:20 the key `image` is given twice [it was given first at 1:10]
     "init: [a]\0\n"
     1:10 not valid YAML: a character that YAML does not allow [found unprintable character]
+    "kernel:\n  cmdline: \"a b\n\ninit: []\n"
+    2:12 not valid YAML: a quote is opened and never closed [invalid indentation in quoted scalar]
+    "init:\n - a\n  - b\n- c\n"
+    4:3 not valid YAML: the indentation does not fit, or a `:` is missing after a key [while parsing a block mapping, did not find expected key]
     "##);
 }
 
@@ -517,7 +522,7 @@ fn problems_of_all_files_come_together() {
       |
     2 | 
       | ^ while parsing a flow sequence, expected ',' or ']'
-      = hint: the innermost open bracket is at 1:7
+      = hint: the innermost open list starts at 1:7
       = hint: put quotes around values that hold `: ` or ` #` or that start with one of `@ ` * & ! % { [
               | > ' "`
     "##);

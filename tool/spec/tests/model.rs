@@ -3,8 +3,8 @@
 use std::path::{Path, PathBuf};
 
 use bootwright_spec::{
-    ContainerConfig, FileContents, Input, OnFail, Owner, Package, Severity, Sources, Spec, VolumeFormat, load,
-    markdown, parse_label, parse_package, schema, to_json, to_yaml,
+    ContainerConfig, FileContents, Input, MetadataFormat, OnFail, Owner, Package, Severity, Sources, Spec,
+    VolumeFormat, load, markdown, parse_label, parse_package, schema, to_json, to_metadata, to_yaml,
 };
 use proptest::prelude::*;
 use serde_json::{Value, json};
@@ -39,6 +39,7 @@ fn package(text: &str) -> Package {
 fn placeless(spec: &Spec) -> String {
     let mut spec = spec.clone();
     spec.warnings.clear();
+    spec.written_sources.clear();
     let text = format!("{spec:?}");
     let mut parts = text.split("Span { ");
     let first = parts.next().unwrap_or_default().to_owned();
@@ -771,6 +772,22 @@ fn round_trip(spec: &Spec) {
 fn what_is_written_back_reads_the_same() {
     round_trip(&load_all(&[EVERY_KEY]));
     round_trip(&load_all(&["init: []\n"]));
+}
+
+#[test]
+fn metadata_does_not_show_where_it_was_built() {
+    let text = "files:\n  - {path: a, source: ./conf}\n  - {path: b, source: ~/.ssh/key}\n  - {path: c, source: /abs}\n  - {path: d, metadata: yaml}\n";
+    let metadata = |directory: &str, home: &str, format| {
+        let spec = load(vec![input("a.yml", text, directory)], Some(Path::new(home)), &mut Sources::default());
+        to_metadata(&spec.expect("a spec"), format)
+    };
+    for format in [MetadataFormat::Yaml, MetadataFormat::Json] {
+        assert_eq!(metadata("/build/one", "/home/a", format), metadata("two", "/root", format));
+    }
+    let document: Value = serde_json::from_str(&metadata("x", "/root", MetadataFormat::Json)).expect("JSON");
+    let sources: Vec<_> =
+        document["files"].as_array().expect("files").iter().map(|file| file["source"].clone()).collect();
+    assert_eq!(sources, [json!("./conf"), json!("~/.ssh/key"), json!("/abs"), Value::Null]);
 }
 
 #[test]

@@ -21,8 +21,11 @@ pub(super) fn explain(info: &str) -> (&'static str, Option<&'static str>) {
             "unknown escape in a double-quoted string",
             Some("write `\\\\` for a backslash, or use single quotes, where nothing is an escape"),
         )
-    } else if has("quoted scalar") && has("end of stream") {
-        ("a quote is opened and never closed", None)
+    } else if has("quoted scalar") && (has("end of stream") || has("indentation") || has("document indicator")) {
+        (
+            "a quote is opened and never closed",
+            Some("a quoted text may go on over lines that are indented further than its key"),
+        )
     } else if has("trailing content") {
         ("text follows a closing quote", Some("quote the whole value, or nothing of it"))
     } else if has("flow mapping") || has("flow sequence") || has("misplaced bracket") || has("flow construct") {

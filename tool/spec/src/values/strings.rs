@@ -197,8 +197,9 @@ pub(crate) fn bind(text: &str) -> Result<BindParts<'_>, Complaint> {
                 parts.len(),
                 if parts.len() == 1 { "" } else { "s" }
             );
+            let complaint = Complaint { message: format!("{} is not a bind", quoted(text)), label, hint: None };
             let hint = "a path that holds a `:` is written under `mounts:`, with `type: bind`";
-            return complain(format!("{} is not a bind", quoted(text)), label).map_err(|c: Complaint| c.hint(hint));
+            return Err(if parts.len() > 3 { complaint.hint(hint) } else { complaint });
         }
     };
     if source.is_empty() {
