@@ -142,6 +142,37 @@ fn child_writes_to_standard_output() {
 }
 
 #[test]
+fn a_killed_build_leaves_nothing() {
+    let directory = tempfile::tempdir().unwrap();
+    let (out, pipe) = (directory.path().join("out"), directory.path().join("pipe"));
+    fs::create_dir(&out).unwrap();
+    assert!(Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+    let mut child = Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", "output::child_waits_for_its_content", "--ignored"])
+        .env("BOOTWRIGHT_TEST_DIR", directory.path())
+        .stdout(std::process::Stdio::null())
+        .spawn()
+        .unwrap();
+    // Opens when the child does: it is in the middle of its tar then.
+    let writer = fs::File::options().write(true).open(&pipe).unwrap();
+    child.kill().unwrap();
+    child.wait().unwrap();
+    drop(writer);
+    assert_eq!(names(&out), [""; 0]);
+}
+
+#[test]
+#[ignore = "run by another test"]
+fn child_waits_for_its_content() {
+    let directory = child_directory();
+    let content = Content::Host { path: directory.join("pipe"), size: 1, digest: Digest::of(b"") };
+    let machine = Builder::new(&[("files[0]", "f")]).node(0, "file", Kind::File(content), |_| {}).0;
+    let output = Output::Directory { directory: directory.join("out"), name: "m".to_owned() };
+    let place = Place::new();
+    write(&machine, &[Format::Tar], &output, &Options::default(), &place.store, &place.derived(), &Silent).unwrap();
+}
+
+#[test]
 fn a_full_disk_leaves_nothing() {
     let directory = tempfile::tempdir().unwrap();
     fs::create_dir(directory.path().join("small")).unwrap();
