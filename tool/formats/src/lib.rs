@@ -27,7 +27,7 @@ pub use kernel::KernelError;
 pub use memory::memory_mib;
 pub use output::Output;
 pub use report::{Artefact, ComponentSize, Report};
-pub use write::{Options, check, write};
+pub use write::{Options, check, check_request, write};
 
 /// Time of everything that a format generates, the same as LinuxKit's: 2017-04-18 16:30:00 UTC.
 const GENERATED_MTIME: u32 = 1_492_533_000;

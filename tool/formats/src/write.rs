@@ -98,12 +98,7 @@ pub fn write(
 ///
 /// Those of [`write`] that are known beforehand.
 pub fn check(machine: &Machine, formats: &[Format], output: &Output, options: &Options) -> Result<Vec<Format>, Error> {
-    let formats = check_formats(formats, output.name())?;
-    if formats.is_empty() {
-        return Err(Error::NoFormat);
-    }
-    options.compression.level(options.level)?;
-    output.check(&formats)?;
+    let formats = check_request(formats, output, options)?;
     for format in &formats {
         match format {
             format if format.has_initrd() => {
@@ -120,6 +115,21 @@ pub fn check(machine: &Machine, formats: &[Format], output: &Output, options: &O
             _ => tar::check(machine, &[])?,
         }
     }
+    Ok(formats)
+}
+
+/// The part of [`check`] that needs no machine.
+///
+/// # Errors
+///
+/// Formats that are not built or clash, a level that there is not, an output that cannot be.
+pub fn check_request(formats: &[Format], output: &Output, options: &Options) -> Result<Vec<Format>, Error> {
+    let formats = check_formats(formats, output.name())?;
+    if formats.is_empty() {
+        return Err(Error::NoFormat);
+    }
+    options.compression.level(options.level)?;
+    output.check(&formats)?;
     Ok(formats)
 }
 
