@@ -47,6 +47,26 @@ pub(crate) fn copy(
     }
 }
 
+/// Copies so many bytes of an open file of the cache.
+pub(crate) fn copy_cached(
+    input: &mut dyn Read,
+    size: u64,
+    failed: impl Fn(io::Error) -> Error,
+    out: &mut dyn Write,
+    progress: &mut dyn Task,
+) -> Result<(), Fault> {
+    let mut buffer = vec![0; BUFFER];
+    let mut left = size;
+    while left > 0 {
+        let most = BUFFER.min(usize::try_from(left).unwrap_or(BUFFER));
+        input.read_exact(&mut buffer[..most]).map_err(&failed)?;
+        out.write_all(&buffer[..most])?;
+        progress.advance(most as u64);
+        left -= most as u64;
+    }
+    Ok(())
+}
+
 /// Whose content it is, for messages.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Owner<'a> {

@@ -141,9 +141,13 @@ impl Kernel {
             Self::AsIs(content) => content::copy(content, Owner::Boot("boot/kernel"), read, out, progress),
             Self::Plain(file, size) => {
                 let mut file = file;
-                file.seek(SeekFrom::Start(0))?;
-                io::copy(&mut file.take(*size), out)?;
-                Ok(())
+                let failed = |source| Error::Read {
+                    path: "boot/kernel".to_owned(),
+                    component: "the decompressed kernel in the cache".to_owned(),
+                    source,
+                };
+                file.seek(SeekFrom::Start(0)).map_err(failed)?;
+                content::copy_cached(&mut file, *size, failed, out, progress)
             }
         }
     }
@@ -268,7 +272,7 @@ fn decompress(mut input: BufReader<impl Read>, out: &mut dyn Write) -> Result<()
         Packing::Gzip => Box::new(GzDecoder::new(payload)),
         Packing::Zstd => Box::new(zstd::Decoder::with_buffer(payload).map_err(broken)?.single_frame()),
         Packing::Lz4 => Box::new(Lz4LegacyReader::new(payload)),
-        Packing::Xz => Box::new(XzReader::new(payload, false)),
+        Packing::Xz => Box::new(XzReader::new_mem_limit(payload, false, LZMA_MEMORY)),
         Packing::Lzma => Box::new(LzmaReader::new_mem_limit(payload, LZMA_MEMORY, None).map_err(broken)?),
     };
     let mut buffer = vec![0; 128 << 10];

@@ -1,14 +1,17 @@
 //! Where artefacts go: into a directory, a single file, or standard output.
 //!
-//! Files are written beside their place and renamed when all of a build are whole, so that nobody sees half a build, an error
-//! leaves nothing behind, and what was there before stays until then. Their mode is 0644 under every umask.
+//! Files are written beside their place and renamed when all of a build are whole, so that nobody sees half a build and what
+//! was there before stays until then. Until then they have no name at all where the file system can do that (`O_TMPFILE`), so
+//! that not even a killed build leaves anything behind. Their mode is 0644 under every umask.
 
 use std::fs::{self, File, Permissions};
 use std::io::{self, BufWriter, Stdout, Write};
+use std::os::fd::AsRawFd;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use bootwright_oci::Hasher;
+use rustix::fs::{AtFlags, CWD, Mode, OFlags};
 use tempfile::NamedTempFile;
 
 use crate::{Artefact, Error, Format};
@@ -91,7 +94,7 @@ fn parent(path: &Path) -> &Path {
 #[derive(Debug)]
 pub(crate) struct Stage<'o> {
     output: &'o Output,
-    written: Vec<(Artefact, Option<NamedTempFile>)>,
+    written: Vec<(Artefact, Option<Beside>)>,
 }
 
 impl<'o> Stage<'o> {
@@ -113,11 +116,7 @@ impl<'o> Stage<'o> {
                     Ok(metadata) if !metadata.is_file() => {
                         Target::Special(File::options().write(true).open(&path).map_err(failed)?)
                     }
-                    _ => {
-                        let prefix = format!(".{}.", path.file_name().unwrap_or_default().to_string_lossy());
-                        let file = tempfile::Builder::new().prefix(&prefix).suffix(".part").tempfile_in(parent(&path));
-                        Target::File(file.map_err(failed)?, path)
-                    }
+                    _ => Target::File(Beside::new(path).map_err(failed)?),
                 }
             }
         };
@@ -134,9 +133,9 @@ impl<'o> Stage<'o> {
         let file = match target {
             Target::Stdout(mut out) => out.flush().map(|()| None),
             Target::Special(mut out) => out.flush().map(|()| None),
-            Target::File(file, path) => {
-                artefact.path = Some(path);
-                file.as_file().set_permissions(Permissions::from_mode(MODE)).map(|()| Some(file))
+            Target::File(file) => {
+                artefact.path = Some(file.path.clone());
+                file.set_mode().map(|()| Some(file))
             }
         };
         self.written.push((artefact, file.map_err(failed)?));
@@ -147,10 +146,9 @@ impl<'o> Stage<'o> {
     pub(crate) fn commit(self) -> Result<Vec<Artefact>, Error> {
         let mut artefacts = Vec::new();
         for (artefact, file) in self.written {
-            if let (Some(file), Some(path)) = (file, &artefact.path) {
-                let failed =
-                    |e: tempfile::PersistError| Error::Write { path: path.display().to_string(), source: e.error };
-                file.persist(path).map_err(failed)?;
+            if let Some(file) = file {
+                let label = file.path.display().to_string();
+                file.rename().map_err(|source| Error::Write { path: label, source })?;
             }
             artefacts.push(artefact);
         }
@@ -178,9 +176,74 @@ impl Write for Sink {
     }
 }
 
+/// A file beside its place.
+#[derive(Debug)]
+struct Beside {
+    file: Unplaced,
+    /// Its place.
+    path: PathBuf,
+}
+
+#[derive(Debug)]
+enum Unplaced {
+    /// Without a name.
+    Unnamed(File),
+    /// With a name of its own, where the file system has no files without.
+    Named(NamedTempFile),
+}
+
+impl Beside {
+    fn new(path: PathBuf) -> io::Result<Self> {
+        let flags = OFlags::TMPFILE | OFlags::WRONLY | OFlags::CLOEXEC;
+        // A name is given through /proc later.
+        let can_name = Path::new("/proc/self/fd").is_dir();
+        let file = match rustix::fs::open(parent(&path), flags, Mode::RUSR | Mode::WUSR) {
+            Ok(file) if can_name => Unplaced::Unnamed(file.into()),
+            _ => Unplaced::Named(temporary().tempfile_in(parent(&path))?),
+        };
+        Ok(Self { file, path })
+    }
+
+    fn file(&mut self) -> &mut File {
+        match &mut self.file {
+            Unplaced::Unnamed(file) => file,
+            Unplaced::Named(file) => file.as_file_mut(),
+        }
+    }
+
+    fn set_mode(&self) -> io::Result<()> {
+        let permissions = Permissions::from_mode(MODE);
+        match &self.file {
+            Unplaced::Unnamed(file) => file.set_permissions(permissions),
+            Unplaced::Named(file) => file.as_file().set_permissions(permissions),
+        }
+    }
+
+    fn rename(self) -> io::Result<()> {
+        match self.file {
+            Unplaced::Named(file) => drop(file.persist(&self.path).map_err(|e| e.error)?),
+            // A link replaces nothing, a rename does: so first a name beside, then the right one.
+            Unplaced::Unnamed(file) => {
+                let handle = format!("/proc/self/fd/{}", file.as_raw_fd());
+                let link = |to: &Path| Ok(rustix::fs::linkat(CWD, &handle, CWD, to, AtFlags::SYMLINK_FOLLOW)?);
+                let named = temporary().make_in(parent(&self.path), link)?;
+                named.persist(&self.path).map_err(|e| e.error)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Names that files have before they have their own.
+fn temporary() -> tempfile::Builder<'static, 'static> {
+    let mut builder = tempfile::Builder::new();
+    builder.prefix(".bootwright-").suffix(".part");
+    builder
+}
+
 #[derive(Debug)]
 enum Target {
-    File(NamedTempFile, PathBuf),
+    File(Beside),
     Special(File),
     Stdout(Stdout),
 }
@@ -188,7 +251,7 @@ enum Target {
 impl Write for Target {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         match self {
-            Self::File(file, _) => file.write(bytes),
+            Self::File(file) => file.file().write(bytes),
             Self::Special(file) => file.write(bytes),
             Self::Stdout(out) => out.write(bytes),
         }
@@ -196,7 +259,7 @@ impl Write for Target {
 
     fn flush(&mut self) -> io::Result<()> {
         match self {
-            Self::File(file, _) => file.flush(),
+            Self::File(file) => file.file().flush(),
             Self::Special(file) => file.flush(),
             Self::Stdout(out) => out.flush(),
         }

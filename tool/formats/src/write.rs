@@ -191,7 +191,7 @@ impl Build<'_> {
                 content::copy(ucode, Owner::Boot("boot/ucode.cpio"), self.read, &mut sink, &mut *progress)?;
                 sink.write_all(&[0; 4][..(4 - (ucode.size() % 4) as usize) % 4])?;
             }
-            initrd.copy_to(&mut sink)
+            initrd.copy_to(&mut sink, &mut *progress)
         };
         write().map_err(|e| e.at(&sink.label))?;
         stage.keep(sink)?;
@@ -223,7 +223,7 @@ impl Build<'_> {
             tar.entry(&entry("kernel", kernel.size()))?;
             kernel.copy_to(self.read, &mut tar, &mut *progress)?;
             tar.entry(&entry("initrd.img", initrd.size()))?;
-            initrd.copy_to(&mut tar)?;
+            initrd.copy_to(&mut tar, &mut *progress)?;
             tar.entry(&entry("cmdline", self.machine.boot.cmdline.len() as u64))?;
             tar.write_all(self.machine.boot.cmdline.as_bytes())?;
             if let Some(ucode) = &self.machine.boot.ucode {

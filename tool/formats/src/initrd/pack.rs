@@ -11,7 +11,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
 
-use bootwright_oci::{Derived, Digest, ReadContent, Reporter};
+use bootwright_oci::{Derived, Digest, ReadContent, Reporter, Task};
 use bootwright_rootfs::Machine;
 
 use super::manifest;
@@ -101,20 +101,17 @@ impl Packed {
     }
 
     /// Writes all of it.
-    pub(crate) fn copy_to(&self, out: &mut dyn Write) -> Result<(), Fault> {
+    pub(crate) fn copy_to(&self, out: &mut dyn Write, progress: &mut dyn Task) -> Result<(), Fault> {
         out.write_all(&self.manifest)?;
-        let mut buffer = vec![0; 256 << 10];
         for (file, size) in &self.segments {
-            let failed = |source| Error::Read { path: "segment".to_owned(), component: "cache".to_owned(), source };
+            let failed = |source| Error::Read {
+                path: "initrd.img".to_owned(),
+                component: "a packed segment in the cache".to_owned(),
+                source,
+            };
             let mut file = file;
             file.seek(SeekFrom::Start(0)).map_err(failed)?;
-            let mut left = *size;
-            while left > 0 {
-                let most = buffer.len().min(usize::try_from(left).unwrap_or(usize::MAX));
-                file.read_exact(&mut buffer[..most]).map_err(failed)?;
-                out.write_all(&buffer[..most])?;
-                left -= most as u64;
-            }
+            content::copy_cached(&mut file, *size, failed, out, progress)?;
         }
         Ok(())
     }

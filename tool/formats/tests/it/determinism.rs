@@ -30,10 +30,9 @@ fn machine() -> Machine {
         machine.tree.get_mut(&path(at)).unwrap().node.kind = Kind::File(Content::inline(bytes(len)));
     }
     // The reader is only asked for what is not in memory.
-    let file = std::env::temp_dir().join(format!("bootwright-formats-{}", std::process::id()));
-    let content = bytes(200_000);
-    fs::write(&file, &content).unwrap();
-    let host = Content::Host { path: file, size: 200_000, digest: Digest::of(&content) };
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../Cargo.lock");
+    let content = fs::read(&file).unwrap();
+    let host = Content::Host { path: file, size: content.len() as u64, digest: Digest::of(&content) };
     machine.tree.get_mut(&path("bin/busybox")).unwrap().node.kind = Kind::File(host);
     machine
 }

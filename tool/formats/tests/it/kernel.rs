@@ -13,7 +13,11 @@ const OPTIONS: Options =
 
 /// An ELF file, as far as its first bytes go.
 fn vmlinux() -> Vec<u8> {
-    let body = (0..300_000u32).map(|i| (i.wrapping_mul(i) >> 7) as u8 & 0x1f);
+    small_vmlinux(300_000)
+}
+
+fn small_vmlinux(size: u32) -> Vec<u8> {
+    let body = (0..size).map(|i| (i.wrapping_mul(i) >> 7) as u8 & 0x1f);
     b"\x7fELF".iter().copied().chain(body).collect()
 }
 
@@ -162,4 +166,36 @@ fn it_is_decompressed_once() {
         run("tar", &["-xO", "--warning=no-unknown-keyword", "-f", "-", "boot/kernel"], &place.read("m.tar")),
         vmlinux()
     );
+}
+
+#[test]
+fn damage_is_an_error_or_another_kernel_but_never_a_panic() {
+    let plain = small_vmlinux(3000);
+    let xz = ["--format=xz", "--check=crc32", "--x86", "--lzma2=preset=0", "-c"];
+    let packed = [
+        run("gzip", &["-n", "-c"], &plain),
+        sized(run("zstd", &["-q", "-c"], &plain), plain.len()),
+        sized(run("lz4", &["-q", "-l", "-c"], &plain), plain.len()),
+        sized(run("xz", &xz, &plain), plain.len()),
+        sized(run("xz", &["--format=lzma", "-0", "-c"], &plain), plain.len()),
+    ];
+    let mut state = 1u64;
+    let mut random = |n: usize| {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (state >> 33) as usize % n
+    };
+    for payload in &packed {
+        let whole = bzimage(payload, 0x20f, 4);
+        for _ in 0..40 {
+            let mut kernel = whole.clone();
+            for _ in 0..=random(3) {
+                // Mostly the payload, now and then the header.
+                let start = if random(8) == 0 { 0x1f0 } else { whole.len() - 24 - payload.len() };
+                let at = start + random(if start == 0x1f0 { 0x60 } else { payload.len() });
+                kernel[at] = [0, 0xff, random(256) as u8][random(3)];
+            }
+            kernel.truncate(kernel.len() - random(2) * random(payload.len()));
+            let _ = decompress(&kernel);
+        }
+    }
 }

@@ -1,12 +1,14 @@
 //! Where artefacts go, and what is left behind when something fails.
 
 use std::fs;
+use std::io::{BufRead, BufReader};
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::Path;
-use std::process::{Command, Output as Ended};
+use std::process::{Command, Output as Ended, Stdio};
 
 use bootwright_formats::{Format, Options, Output, write};
 use bootwright_oci::{Content, Digest, Kind, Silent};
+use rustix::fs::{Mode, OFlags};
 
 use crate::machine::{Builder, Place, everything, names, path};
 
@@ -139,6 +141,52 @@ fn child_writes_to_standard_output() {
     println!("BEGIN");
     single(&place, &Output::Stdout).unwrap();
     println!("END");
+}
+
+#[test]
+fn a_killed_build_leaves_nothing() {
+    let directory = tempfile::tempdir().unwrap();
+    let flags = OFlags::TMPFILE | OFlags::WRONLY;
+    if rustix::fs::open(directory.path(), flags, Mode::RUSR).is_err() {
+        eprintln!("SKIPPED: a_killed_build_leaves_nothing needs a file system that has files without names");
+        return;
+    }
+    let mut child = Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", "output::child_never_ends", "--ignored", "--nocapture"])
+        .env("BOOTWRIGHT_TEST_DIR", directory.path())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let said = BufReader::new(child.stdout.take().unwrap()).lines().map(Result::unwrap);
+    let in_the_middle = said.into_iter().any(|line| line.ends_with(OPENED));
+    assert_eq!(names(directory.path()), [""; 0]);
+    child.kill().unwrap();
+    child.wait().unwrap();
+    assert!(in_the_middle);
+    assert_eq!(names(directory.path()), [""; 0]);
+}
+
+const OPENED: &str = "content is opened";
+
+/// Gives no byte, ever.
+struct Stuck;
+
+impl bootwright_oci::ReadContent for Stuck {
+    fn open(&self, _: &Content) -> std::io::Result<Box<dyn std::io::Read + Send + '_>> {
+        println!("{OPENED}");
+        loop {
+            std::thread::park();
+        }
+    }
+}
+
+#[test]
+#[ignore = "run by another test"]
+fn child_never_ends() {
+    let content = Content::Host { path: "/x".into(), size: 1, digest: Digest::of(b"") };
+    let machine = Builder::new(&[("files[0]", "f")]).node(0, "file", Kind::File(content), |_| {}).0;
+    let output = Output::Directory { directory: child_directory(), name: "m".to_owned() };
+    write(&machine, &[Format::Tar], &output, &Options::default(), &Stuck, &Place::new().derived(), &Silent).unwrap();
 }
 
 #[test]
