@@ -1,1 +1,21 @@
-//! Placeholder while the crates are laid out.
+//! Boot stories: build a machine from a spec, boot it, read its console, judge its end.
+//!
+//! A story ([`Story`]) is a spec in a temporary directory; [`Story::build`] calls the real `bootwright`, and
+//! [`Built::boot`] runs the result in QEMU as a [`Running`] machine, whose whole console is printed when the test fails.
+//! All stories of a run share one store below the target directory, so packages are made once; at most two machines run
+//! at a time, whatever number of tests and test processes there is. What the machine says and takes is in [`words`].
+
+mod image;
+mod machine;
+mod net;
+mod place;
+mod story;
+pub mod words;
+
+pub use image::{ImageBuilder, NET_BIND_SERVICE};
+pub use machine::{Boot, Running};
+pub use net::{free_port, http_get, redis};
+pub use place::{BUSYBOX, repository, store, tool};
+pub use story::{Built, Entry, Story, file};
+
+pub use bootwright_machine::Outcome;

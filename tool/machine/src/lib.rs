@@ -1,1 +1,40 @@
-//! Placeholder while the crates are laid out.
+//! Running machines: a kernel, an initrd and a command line in QEMU, watched until they end.
+//!
+//! [`MachineConfig`] says what machine it is; [`argv`] turns it into QEMU's arguments and is pure. [`Guest`] is one
+//! QEMU: its serial console comes through a pipe, everything else through QMP, and it dies with us. [`run`] is what the
+//! verb does: it chooses the accelerator (a KVM that cannot run a kernel is noticed and left), joins the console to the
+//! terminal and says as an [`Outcome`] how the machine ended. Nothing here sleeps or polls: threads read, a condition
+//! variable wakes whoever waits, and each wait has a deadline.
+
+mod accel;
+mod argv;
+mod artefact;
+mod config;
+mod console;
+mod disk;
+mod error;
+mod guest;
+mod log;
+mod outcome;
+mod process;
+mod publish;
+mod qmp;
+mod run;
+mod session;
+mod sys;
+mod terminal;
+
+pub use accel::{AccelChoice, Accelerator, Verdict, Verdicts};
+pub use argv::argv;
+pub use artefact::{Artefact, ArtefactError};
+pub use config::{Arch, MachineConfig, Network};
+pub use console::Console;
+pub use disk::{Disk, DiskFormat};
+pub use error::{Error, ParseError};
+pub use guest::{Guest, WaitError};
+pub use outcome::{Ending, Outcome};
+pub use publish::{Protocol, Publish};
+pub use qmp::{Qmp, QmpError};
+pub use run::{SILENCE, run};
+pub use session::Session;
+pub use terminal::Terminal;

@@ -1,0 +1,35 @@
+//! What init says on the consoles and what it takes on the kernel's command line: the one place to adapt when either
+//! changes. Lines of containers are `NAME: LINE`.
+
+use std::time::Duration;
+
+/// How the line begins that says that the services run; milliseconds and names follow.
+pub const READY: &str = "bootwright: ready in ";
+/// How each of init's own lines begins.
+pub const INIT: &str = "bootwright: ";
+/// How init's last line begins.
+pub const END: &str = "bootwright: end: ";
+/// How a last line of a failed container begins in init's report on it.
+pub const LAST_LINE: &str = "bootwright:   | ";
+/// What the banner of a failed onboot container says, after its name in backticks.
+pub const BANNER: &str = "failed, as is said above; the machine does not go on";
+/// Kernel argument: overrides every onboot's `onfail`.
+pub const ONFAIL: &str = "bootwright.onfail=";
+/// Kernel argument: seconds between the banner and the power off.
+pub const ONFAIL_DELAY: &str = "bootwright.onfail.delay=";
+/// Kernel argument for tests: the container whose creating child aborts.
+pub const ABORT: &str = "bootwright.test.abort=";
+/// What the sentence about too little memory has in it.
+pub const MEMORY_UNIT: &str = " MiB";
+
+/// How long a boot may take under TCG on a machine that does other things as well.
+pub const BOOT: Duration = Duration::from_secs(180);
+/// How long a running machine may take to say something.
+pub const SOON: Duration = Duration::from_secs(60);
+/// How long a shutdown may take, grace periods included.
+pub const SHUTDOWN: Duration = Duration::from_secs(90);
+
+/// The line that says how a container ended begins like this.
+pub fn ended(kind: &str, name: &str) -> String {
+    format!("{INIT}{kind} `{name}` ended: ")
+}

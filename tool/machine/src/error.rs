@@ -1,0 +1,150 @@
+//! What can go wrong with a machine that we start, apart from how it ends by itself (that is an [`crate::Outcome`]).
+
+use std::io;
+use std::path::PathBuf;
+use std::process::ExitStatus;
+
+use crate::qmp::QmpError;
+
+/// Running a machine failed on our side.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// No QEMU of that name.
+    #[error("`{program}` was not found")]
+    NoQemu {
+        /// What was to be executed.
+        program: PathBuf,
+        /// The Debian package that has it.
+        package: &'static str,
+    },
+    /// QEMU could not be executed.
+    #[error("cannot start `{program}`")]
+    Spawn {
+        /// What was to be executed.
+        program: PathBuf,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// QEMU ended by itself, without the machine having ended.
+    #[error("`{program}` ended with {status}{}", said(.stderr))]
+    Died {
+        /// What was executed.
+        program: PathBuf,
+        /// How.
+        status: ExitStatus,
+        /// What it wrote to its standard error.
+        stderr: String,
+    },
+    /// QEMU was started and never spoke on its control socket.
+    #[error("`{program}` did not answer on its control socket within {seconds} s{}", said(.stderr))]
+    Mute {
+        /// What was executed.
+        program: PathBuf,
+        /// For how long we waited.
+        seconds: u64,
+        /// What it wrote to its standard error.
+        stderr: String,
+    },
+    /// The conversation with QEMU failed.
+    #[error("cannot control the machine")]
+    Qmp(#[from] QmpError),
+    /// The accelerator that was asked for cannot run this kernel.
+    #[error("the machine does not run under {accelerator}: {reason}")]
+    Accelerator {
+        /// Which.
+        accelerator: crate::Accelerator,
+        /// What happened.
+        reason: String,
+    },
+    /// A file or directory of ours.
+    #[error("cannot {action} `{path}`")]
+    File {
+        /// What was tried, as an infinitive.
+        action: &'static str,
+        /// Where.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// A disk that does not exist and has no size with which it could be made.
+    #[error("the disk `{path}` does not exist")]
+    NoDisk {
+        /// Where.
+        path: PathBuf,
+    },
+    /// `qemu-img` failed.
+    #[error("`qemu-img` could not make `{path}`{}", said(.stderr))]
+    QemuImg {
+        /// The disk.
+        path: PathBuf,
+        /// What it said.
+        stderr: String,
+    },
+    /// Options that contradict each other.
+    #[error("{0}")]
+    Conflict(&'static str),
+    /// A pipe, a thread or a poll.
+    #[error("cannot {action}")]
+    System {
+        /// What was tried, as an infinitive.
+        action: &'static str,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+}
+
+impl Error {
+    /// What the user can do about it, where that is known.
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Self::NoQemu { package, .. } => Some(format!("apt-get install {package}")),
+            Self::Died { stderr, .. } if stderr.contains("host forwarding rule") => {
+                Some("another program listens on that port; choose another one with `--publish`".into())
+            }
+            Self::Died { stderr, .. } if stderr.contains("/dev/kvm") || stderr.contains("KVM") => {
+                Some("`--accel tcg` runs without KVM".into())
+            }
+            Self::Accelerator { .. } => {
+                Some("`--accel auto` falls back to emulation, `--accel tcg` uses it at once".into())
+            }
+            Self::NoDisk { path } => Some(format!("`--disk {},size=1G` makes it", path.display())),
+            Self::QemuImg { .. } => Some("apt-get install qemu-utils, or use `format=raw`".into()),
+            _ => None,
+        }
+    }
+
+    pub(crate) fn file(action: &'static str, path: impl Into<PathBuf>) -> impl FnOnce(io::Error) -> Self {
+        let path = path.into();
+        move |source| Self::File { action, path, source }
+    }
+
+    pub(crate) fn system(action: &'static str) -> impl FnOnce(io::Error) -> Self {
+        move |source| Self::System { action, source }
+    }
+}
+
+/// A value of the command line that cannot be read.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("`{value}` is no {what}: {problem}")]
+pub struct ParseError {
+    /// The value as given.
+    pub value: String,
+    /// What it should be.
+    pub what: &'static str,
+    /// What is wrong and what is allowed.
+    pub problem: String,
+}
+
+impl ParseError {
+    pub(crate) fn new(value: &str, what: &'static str, problem: impl Into<String>) -> Self {
+        Self { value: value.into(), what, problem: problem.into() }
+    }
+}
+
+fn said(stderr: &str) -> String {
+    let stderr = stderr.trim();
+    if stderr.is_empty() { String::new() } else { format!(": {stderr}") }
+}

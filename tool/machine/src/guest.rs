@@ -1,0 +1,558 @@
+//! One QEMU: started, listened to, and gone when the [`Guest`] is.
+//!
+//! Three threads read (console, QMP, standard error) and one keeps the process; all they do is put what they learn into
+//! one [`State`] and wake who waits. Nobody waits for the terminal: QEMU's console is always drained.
+
+use std::collections::VecDeque;
+use std::fs::File;
+use std::io::{self, Read, Write};
+use std::os::fd::AsFd;
+use std::os::unix::net::UnixListener;
+use std::path::PathBuf;
+use std::process::{ChildStderr, ChildStdin, ChildStdout, Command};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use tempfile::TempDir;
+
+use crate::log::{Cursor, Log};
+use crate::outcome::{KernelWord, judge};
+use crate::process::{Exit, Process, cpu_seconds_of};
+use crate::qmp::QmpEvent;
+use crate::{Accelerator, Ending, Error, MachineConfig, Outcome, Qmp, Session, argv};
+
+/// How long QEMU may take to connect to our socket.
+const CONNECT: Duration = Duration::from_secs(60);
+/// How long QEMU may take to go after `quit`.
+const QUIT: Duration = Duration::from_secs(10);
+/// How long the kernel may take from the first line of a panic to its last, or from init's last line to its halt.
+const LAST_WORDS: Duration = Duration::from_secs(5);
+/// Why an accelerator is given up when its machine says nothing.
+pub(crate) const SILENT: &str = "the kernel said nothing";
+/// How much console output may wait for a terminal that does not take it.
+const UNSHOWN: usize = 16 << 20;
+/// How much of QEMU's standard error is kept.
+const STDERR: u64 = 64 << 10;
+
+/// A running machine. Dropping it ends it.
+#[derive(Debug)]
+pub struct Guest {
+    shared: Arc<Shared>,
+    process: Process,
+    qmp: Qmp,
+    typist: Typist,
+    program: PathBuf,
+    accelerator: Accelerator,
+    readers: Vec<JoinHandle<()>>,
+    /// How far the script has read.
+    cursor: Mutex<Cursor>,
+}
+
+/// A console line did not come.
+#[derive(Debug, thiserror::Error)]
+pub enum WaitError {
+    /// Not in time.
+    #[error("`{what}` was not seen within {seconds} s")]
+    Late {
+        /// What was waited for.
+        what: String,
+        /// For how long.
+        seconds: u64,
+    },
+    /// The machine ended without having said it.
+    #[error("the machine ended without `{what}`")]
+    Ended {
+        /// What was waited for.
+        what: String,
+    },
+}
+
+/// Who asked for the end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Stop {
+    Quit,
+    Signal(i32),
+}
+
+/// What a supervised machine came to.
+#[derive(Debug)]
+pub(crate) enum End {
+    Outcome(Outcome),
+    /// The accelerator cannot run it.
+    Broken(String),
+}
+
+#[derive(Debug, Default)]
+pub(crate) struct State {
+    pub(crate) log: Log,
+    /// Console bytes for [`Guest::next_output`].
+    unshown: VecDeque<u8>,
+    show: bool,
+    console_closed: bool,
+    stderr: String,
+    ending: Option<(Ending, Instant)>,
+    panic: Option<Instant>,
+    panic_end: bool,
+    halted: bool,
+    shutdown: Option<String>,
+    run_state: Option<String>,
+    exit: Option<Exit>,
+    pub(crate) stop: Option<Stop>,
+    /// A signal that was answered with the power button, and until when the machine may take.
+    pub(crate) interrupted: Option<(i32, Instant)>,
+}
+
+#[derive(Debug, Default)]
+pub(crate) struct Shared {
+    state: Mutex<State>,
+    changed: Condvar,
+}
+
+impl Shared {
+    pub(crate) fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn change(&self, change: impl FnOnce(&mut State)) {
+        change(&mut self.lock());
+        self.changed.notify_all();
+    }
+
+    /// Waits for a change, or until the deadline.
+    fn wait<'a>(&self, state: MutexGuard<'a, State>, deadline: Option<Instant>) -> MutexGuard<'a, State> {
+        match deadline {
+            None => self.changed.wait(state).unwrap_or_else(PoisonError::into_inner),
+            Some(deadline) => {
+                let left = deadline.saturating_duration_since(Instant::now());
+                self.changed.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0
+            }
+        }
+    }
+
+    fn wait_until<'a>(
+        &'a self,
+        deadline: Instant,
+        mut done: impl FnMut(&State) -> bool,
+    ) -> (MutexGuard<'a, State>, bool) {
+        let mut state = self.lock();
+        loop {
+            if done(&state) {
+                return (state, true);
+            }
+            if Instant::now() >= deadline {
+                return (state, false);
+            }
+            state = self.wait(state, Some(deadline));
+        }
+    }
+}
+
+/// What ends a machine from outside, and when.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Limits {
+    /// Then it has run for too long.
+    pub(crate) deadline: Option<Instant>,
+    /// A machine that has said nothing by then does not run.
+    pub(crate) silence: Option<Instant>,
+}
+
+impl Guest {
+    /// Starts the machine under this accelerator and lets it run. Its timeout begins now, in the caller's hands.
+    pub fn start(config: &MachineConfig, accelerator: Accelerator) -> Result<Self, Error> {
+        Self::launch(config, accelerator, false)
+    }
+
+    pub(crate) fn launch(config: &MachineConfig, accelerator: Accelerator, show: bool) -> Result<Self, Error> {
+        config.check()?;
+        let socket_dir = socket_dir()?;
+        let socket = socket_dir.path().join("qmp");
+        let listener = UnixListener::bind(&socket).map_err(Error::file("listen on", &socket))?;
+        let session = Session::prepare(config, socket)?;
+        let log_file = config.log.as_ref().map(|path| File::create(path).map_err(Error::file("make", path)));
+        let log_file = log_file.transpose()?;
+
+        let program = config.program();
+        let mut command = Command::new(&program);
+        command.args(argv(config, accelerator, &session));
+        let shared = Arc::new(Shared { state: Mutex::new(State { show, ..State::default() }), ..Shared::default() });
+        let exiting = shared.clone();
+        let (process, pipes) = Process::start(command, move |exit| exiting.change(|s| s.exit = Some(exit))).map_err(
+            |source| match source.kind() {
+                io::ErrorKind::NotFound => Error::NoQemu { program: program.clone(), package: config.arch.package() },
+                _ => Error::Spawn { program: program.clone(), source },
+            },
+        )?;
+        let readers = vec![
+            reader("qemu-console", shared.clone(), move |shared| read_console(pipes.stdout, log_file, shared))?,
+            reader("qemu-stderr", shared.clone(), move |shared| read_stderr(pipes.stderr, shared))?,
+        ];
+        let connected = accept(&listener, &process);
+        // QEMU has connected, or never will: from here on not even SIGKILL to us leaves a file behind.
+        drop((listener, socket_dir));
+        let Some(stream) = connected? else {
+            return Err(Self::never_spoke(&shared, &process, program, readers));
+        };
+        let events = shared.clone();
+        let qmp = Qmp::connect(stream, move |event| {
+            events.change(|state| match event {
+                // The first reason is the machine's; our `quit` gives a second one.
+                QmpEvent::Shutdown(reason) => {
+                    state.shutdown.get_or_insert(reason);
+                }
+                QmpEvent::GuestPanicked => state.panic = state.panic.or(Some(Instant::now())),
+                QmpEvent::Stopped(run_state) => state.run_state = Some(run_state),
+                QmpEvent::Closed => {}
+            });
+        });
+        let qmp = match qmp.and_then(|qmp| qmp.cont().map(|()| qmp)) {
+            Ok(qmp) => qmp,
+            // A QEMU that dies while it is spoken to says why on its standard error, which is the better answer.
+            Err(e) => {
+                let (state, exited) = shared.wait_until(Instant::now() + QUIT, |s| s.exit.is_some());
+                drop(state);
+                return Err(if exited { Self::never_spoke(&shared, &process, program, readers) } else { e.into() });
+            }
+        };
+        // QEMU has everything open by now; a temporary disk goes with it, even when we are killed.
+        drop(session);
+        rustix::io::ioctl_fionbio(&pipes.stdin, true).map_err(|e| Error::system("set up a pipe")(e.into()))?;
+        Ok(Self {
+            shared,
+            process,
+            qmp,
+            typist: Typist(Arc::new(Mutex::new(pipes.stdin))),
+            program,
+            accelerator,
+            readers,
+            cursor: Mutex::default(),
+        })
+    }
+
+    /// The error for a QEMU that died or stayed mute before it could be spoken to.
+    fn never_spoke(shared: &Shared, process: &Process, program: PathBuf, readers: Vec<JoinHandle<()>>) -> Error {
+        let (state, exited) = shared.wait_until(Instant::now() + QUIT, |s| s.exit.is_some());
+        drop(state);
+        process.kill();
+        for reader in readers {
+            let _ = reader.join();
+        }
+        let state = shared.lock();
+        match state.exit.filter(|_| exited) {
+            Some(exit) => Error::Died { program, status: exit.status, stderr: state.stderr.clone() },
+            None => Error::Mute { program, seconds: CONNECT.as_secs(), stderr: state.stderr.clone() },
+        }
+    }
+
+    /// The control socket.
+    pub fn qmp(&self) -> &Qmp {
+        &self.qmp
+    }
+
+    /// What it runs under.
+    pub fn accelerator(&self) -> Accelerator {
+        self.accelerator
+    }
+
+    /// QEMU's process id.
+    pub fn pid(&self) -> u32 {
+        self.process.pid()
+    }
+
+    /// Presses the power button.
+    pub fn powerdown(&self) -> Result<(), Error> {
+        Ok(self.qmp.system_powerdown()?)
+    }
+
+    /// User and system seconds that QEMU has used so far, or used in all once it has ended.
+    pub fn cpu_seconds(&self) -> Result<f64, Error> {
+        if let Some(exit) = self.shared.lock().exit {
+            return Ok(exit.cpu_seconds);
+        }
+        cpu_seconds_of(self.process.pid()).map_err(Error::system("read the times of QEMU"))
+    }
+
+    /// Every console line so far, and what follows the last line end.
+    pub fn lines(&self) -> Vec<String> {
+        self.shared.lock().log.lines()
+    }
+
+    /// Waits for text on the console after what was last waited for, in a line or a prompt, and returns its line.
+    pub fn wait_for_line(&self, text: &str, limit: Duration) -> Result<String, WaitError> {
+        self.wait_for_match(text, limit, |line| line.find(text).map(|at| at + text.len()))
+    }
+
+    /// Waits for a line that `matcher` takes by saying where its match ends; `what` names it in errors. The matcher sees
+    /// what has not been read yet of each line.
+    pub fn wait_for_match(
+        &self,
+        what: &str,
+        limit: Duration,
+        mut matcher: impl FnMut(&str) -> Option<usize>,
+    ) -> Result<String, WaitError> {
+        let mut cursor = self.cursor.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut found = None;
+        let (state, _) = self.shared.wait_until(Instant::now() + limit, |state| {
+            found = state.log.find(*cursor, &mut matcher);
+            found.is_some() || state.console_closed
+        });
+        drop(state);
+        if let Some((line, next)) = found {
+            *cursor = next;
+            return Ok(line);
+        }
+        let ended = self.shared.lock().console_closed;
+        Err(if ended {
+            WaitError::Ended { what: what.into() }
+        } else {
+            WaitError::Late { what: what.into(), seconds: limit.as_secs() }
+        })
+    }
+
+    /// Types at the console.
+    pub fn send(&self, text: &str) -> Result<(), Error> {
+        self.typist.type_bytes(text.as_bytes(), Instant::now() + QUIT).map_err(Error::system("type at the machine"))
+    }
+
+    /// Waits until the machine has ended, for at most this long, and says how.
+    pub fn wait(&mut self, limit: Duration) -> Result<Outcome, Error> {
+        match self.supervise(Limits { deadline: Some(Instant::now() + limit), silence: None })? {
+            End::Outcome(outcome) => Ok(outcome),
+            End::Broken(reason) => Err(Error::Accelerator { accelerator: self.accelerator, reason }),
+        }
+    }
+
+    pub(crate) fn typist(&self) -> Typist {
+        self.typist.clone()
+    }
+
+    /// Ends QEMU at once.
+    pub(crate) fn kill(&self) {
+        self.process.kill();
+    }
+
+    pub(crate) fn shared(&self) -> Arc<Shared> {
+        self.shared.clone()
+    }
+
+    /// Waits for the end, or brings it about, and puts together what it was.
+    pub(crate) fn supervise(&mut self, limits: Limits) -> Result<End, Error> {
+        enum Cause {
+            Down(String),
+            Given(Outcome),
+            Broken(String),
+        }
+        let mut state = self.shared.lock();
+        let cause = loop {
+            let now = Instant::now();
+            let due = |at: Option<Instant>| at.is_some_and(|at| at <= now);
+            let last_words = state.panic.or(state.ending.filter(|e| e.0 == Ending::Halt).map(|e| e.1));
+            let last_words = last_words.map(|at| at + LAST_WORDS);
+            let silence = limits.silence.filter(|_| state.log.bytes == 0);
+            if let Some((signal, until)) = state.interrupted
+                && (state.shutdown.is_some() || until <= now)
+            {
+                break Cause::Given(Outcome::Interrupted(signal));
+            } else if let Some(reason) = state.shutdown.clone() {
+                break Cause::Down(reason);
+            } else if let Some(stop) = state.stop {
+                break Cause::Given(match stop {
+                    Stop::Quit => Outcome::Quit,
+                    Stop::Signal(signal) => Outcome::Interrupted(signal),
+                });
+            } else if state.run_state.as_deref() == Some("internal-error") {
+                break Cause::Broken("QEMU stopped it with an internal error".into());
+            } else if state.exit.is_some() {
+                drop(state);
+                return Err(self.died());
+            } else if state.panic_end || state.halted || due(last_words) {
+                break Cause::Down(if state.panic.is_some() { "guest-panic" } else { "halted" }.into());
+            } else if due(limits.deadline) {
+                break Cause::Given(Outcome::TimedOut);
+            } else if due(silence) {
+                break Cause::Broken(SILENT.into());
+            }
+            let grace = state.interrupted.map(|(_, until)| until);
+            let next = [limits.deadline, silence, last_words, grace].into_iter().flatten().min();
+            state = self.shared.wait(state, next);
+        };
+        drop(state);
+        self.end();
+        let state = self.shared.lock();
+        Ok(match cause {
+            Cause::Given(outcome) => End::Outcome(outcome),
+            Cause::Broken(reason) => End::Broken(reason),
+            Cause::Down(reason) => End::Outcome(judge(&reason, state.ending.map(|e| e.0), state.panic.is_some())),
+        })
+    }
+
+    fn died(&mut self) -> Error {
+        self.end();
+        let state = self.shared.lock();
+        match state.exit {
+            Some(exit) => {
+                Error::Died { program: self.program.clone(), status: exit.status, stderr: state.stderr.clone() }
+            }
+            None => Error::Mute { program: self.program.clone(), seconds: 0, stderr: state.stderr.clone() },
+        }
+    }
+
+    /// Ends QEMU, by asking and then by force, and reads the console to its end.
+    fn end(&mut self) {
+        let _ = self.qmp.quit();
+        let (state, exited) = self.shared.wait_until(Instant::now() + QUIT, |s| s.exit.is_some());
+        drop(state);
+        if !exited {
+            self.process.kill();
+        }
+        for reader in self.readers.drain(..) {
+            let _ = reader.join();
+        }
+    }
+}
+
+/// Where what is typed goes.
+#[derive(Clone, Debug)]
+pub(crate) struct Typist(Arc<Mutex<ChildStdin>>);
+
+impl Typist {
+    /// Writes as much as the machine takes until the deadline; a machine that takes nothing must not hold us.
+    pub(crate) fn type_bytes(&self, mut bytes: &[u8], deadline: Instant) -> io::Result<()> {
+        let mut stdin = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        while !bytes.is_empty() {
+            match stdin.write(bytes) {
+                Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+                Ok(n) => bytes = &bytes[n..],
+                Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+                Err(e) if e.kind() == io::ErrorKind::WouldBlock => {
+                    let mut fds = [PollFd::new(&*stdin, PollFlags::OUT)];
+                    if poll(&mut fds, Some(&left(deadline)))? == 0 {
+                        return Err(io::ErrorKind::TimedOut.into());
+                    }
+                }
+                Err(e) => return Err(e),
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Guest {
+    fn drop(&mut self) {
+        self.process.kill();
+        for reader in self.readers.drain(..) {
+            let _ = reader.join();
+        }
+    }
+}
+
+impl Shared {
+    /// Takes console output that has not been shown, waiting for it; none when there will be no more.
+    pub(crate) fn next_output(&self) -> Option<Vec<u8>> {
+        let mut state = self.lock();
+        loop {
+            if !state.unshown.is_empty() {
+                return Some(state.unshown.drain(..).collect());
+            }
+            if state.console_closed {
+                return None;
+            }
+            state = self.wait(state, None);
+        }
+    }
+}
+
+impl State {
+    fn take_console(&mut self, bytes: &[u8]) {
+        let Self { log, ending, panic, panic_end, halted, .. } = self;
+        log.push(bytes, |line| {
+            if let Some(found) = Ending::of_line(line) {
+                *ending = Some((found, Instant::now()));
+            }
+            match KernelWord::of_line(line) {
+                Some(KernelWord::Panic) => *panic = panic.or(Some(Instant::now())),
+                Some(KernelWord::PanicEnd) => *panic_end = true,
+                Some(KernelWord::Halted) => *halted = true,
+                None => {}
+            }
+        });
+        if self.show {
+            self.unshown.extend(bytes);
+            let excess = self.unshown.len().saturating_sub(UNSHOWN);
+            self.unshown.drain(..excess);
+        }
+    }
+}
+
+/// A directory whose path fits a socket address (108 bytes), whatever `TMPDIR` is.
+fn socket_dir() -> Result<TempDir, Error> {
+    let made = TempDir::with_prefix("bootwright-").map_err(Error::system("make a temporary directory"))?;
+    if made.path().as_os_str().len() < 90 {
+        return Ok(made);
+    }
+    TempDir::with_prefix_in("bootwright-", "/tmp").map_err(Error::system("make a temporary directory in /tmp"))
+}
+
+/// QEMU's connection; none when it ended, or did not connect in time.
+fn accept(listener: &UnixListener, process: &Process) -> Result<Option<std::os::unix::net::UnixStream>, Error> {
+    let pidfd = process.pidfd();
+    let deadline = Instant::now() + CONNECT;
+    loop {
+        let mut fds = [PollFd::new(listener, PollFlags::IN), PollFd::from_borrowed_fd(pidfd.as_fd(), PollFlags::IN)];
+        match poll(&mut fds, Some(&left(deadline))) {
+            Err(rustix::io::Errno::INTR) => continue,
+            Err(e) => return Err(Error::system("wait for QEMU")(e.into())),
+            Ok(0) => return Ok(None),
+            Ok(_) => {}
+        }
+        if fds[0].revents().contains(PollFlags::IN) {
+            let (stream, _) = listener.accept().map_err(Error::system("accept QEMU's connection"))?;
+            return Ok(Some(stream));
+        }
+        return Ok(None);
+    }
+}
+
+fn left(deadline: Instant) -> Timespec {
+    let left = deadline.saturating_duration_since(Instant::now());
+    Timespec { tv_sec: left.as_secs() as _, tv_nsec: left.subsec_nanos() as _ }
+}
+
+fn reader(
+    name: &str,
+    shared: Arc<Shared>,
+    read: impl FnOnce(&Shared) + Send + 'static,
+) -> Result<JoinHandle<()>, Error> {
+    let thread = thread::Builder::new().name(name.into());
+    thread.spawn(move || read(&shared)).map_err(Error::system("start a thread"))
+}
+
+fn read_console(mut stdout: ChildStdout, mut log: Option<File>, shared: &Shared) {
+    let mut buffer = [0; 8192];
+    loop {
+        match stdout.read(&mut buffer) {
+            Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+            Ok(0) | Err(_) => break,
+            Ok(n) => {
+                // A full disk is no reason to stop the machine; the lines in memory remain.
+                if log.as_mut().is_some_and(|log| log.write_all(&buffer[..n]).is_err()) {
+                    log = None;
+                }
+                shared.change(|state| state.take_console(&buffer[..n]));
+            }
+        }
+    }
+    shared.change(|state| {
+        // The last line may have no end.
+        state.take_console(if state.log.ends_open() { b"\n" } else { b"" });
+        state.console_closed = true;
+    });
+}
+
+fn read_stderr(mut stderr: ChildStderr, shared: &Shared) {
+    let mut kept = Vec::new();
+    let _ = stderr.by_ref().take(STDERR).read_to_end(&mut kept);
+    shared.change(|state| state.stderr = String::from_utf8_lossy(&kept).into_owned());
+    let _ = io::copy(&mut stderr, &mut io::sink());
+}

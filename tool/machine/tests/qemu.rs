@@ -1,0 +1,130 @@
+//! The real QEMU, with kernels of a few bytes: that its arguments are taken, its events understood, and that it goes.
+
+#![allow(clippy::unwrap_used, reason = "helpers of tests")]
+
+mod common;
+
+use std::fs;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use bootwright_machine::{Accelerator, Disk, Error, Guest, MachineConfig, Network, Outcome, Publish, WaitError, run};
+use common::{Finish, Recorder, tiny_machine};
+
+const LONG: Duration = Duration::from_secs(60);
+
+fn run_it(config: &MachineConfig) -> (Outcome, String) {
+    let mut console = Recorder::default();
+    let outcome = run(config, &mut console, &std::env::temp_dir().join("bootwright-no-cache")).unwrap();
+    (outcome, console.0)
+}
+
+#[test]
+fn a_machine_that_ends_is_told_by_reason_and_last_line() {
+    for (text, finish, outcome) in [
+        ("hello\n", Finish::PowerOff, Outcome::PoweredOff),
+        ("hello\nbootwright: end: onboot-failed\n", Finish::PowerOff, Outcome::OnbootFailed),
+        ("hello\nbootwright: end: memory", Finish::PowerOff, Outcome::OutOfMemory),
+        ("hello\n", Finish::Reset, Outcome::Rebooted),
+        ("hello\n[    1.0] Kernel panic - not syncing: no\n", Finish::Reset, Outcome::Panicked),
+        ("hello\nKernel panic - not syncing: no\n---[ end Kernel panic - no ]---\n", Finish::Hang, Outcome::Panicked),
+        ("hello\nbootwright: end: halt\n[    1.0] reboot: System halted\n", Finish::Hang, Outcome::Halted),
+    ] {
+        let dir = tempfile::tempdir().unwrap();
+        let mut config = tiny_machine(dir.path(), text, finish);
+        config.timeout = Some(LONG);
+        config.log = Some(dir.path().join("console.log"));
+        let (found, console) = run_it(&config);
+        assert_eq!(found, outcome, "{text} became {console}");
+        assert_eq!(console.trim_end(), text.trim_end());
+        assert_eq!(fs::read_to_string(dir.path().join("console.log")).unwrap(), text);
+    }
+}
+
+#[test]
+fn every_kind_of_device_is_taken() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut config = tiny_machine(dir.path(), "hello\n", Finish::PowerOff);
+    config.artefact.initrd = Some(config.artefact.kernel.clone());
+    config.artefact.cmdline = "quiet".into();
+    let named = Disk { path: Some(dir.path().join("a,b.img")), size_mib: Some(1), format: None };
+    config.disks = vec!["size=1M".parse().unwrap(), named];
+    config.network = Network::User;
+    config.publish = vec![Publish::tcp(free_port(), 80)];
+    config.usb = true;
+    config.cpus = 2;
+    config.devices = vec!["virtio-balloon-pci".into()];
+    config.extra = ["-name", "tiny"].map(Into::into).to_vec();
+    assert_eq!(run_it(&config).0, Outcome::PoweredOff);
+    assert!(dir.path().join("a,b.img").exists());
+}
+
+fn free_port() -> u16 {
+    std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+}
+
+#[test]
+fn a_port_that_is_taken_is_said() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut config = tiny_machine(dir.path(), "hello\n", Finish::PowerOff);
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    config.network = Network::User;
+    config.publish = vec![Publish::tcp(listener.local_addr().unwrap().port(), 80)];
+    let error = Guest::start(&config, Accelerator::Tcg).unwrap_err();
+    assert!(error.hint().unwrap().contains("another program listens"), "{error}");
+}
+
+#[test]
+fn a_machine_that_hangs_is_ended_in_time() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut config = tiny_machine(dir.path(), "hello\n", Finish::Hang);
+    config.timeout = Some(Duration::from_secs(2));
+    assert_eq!(run_it(&config).0, Outcome::TimedOut);
+}
+
+#[test]
+fn a_script_talks_to_a_guest() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut guest = Guest::start(&tiny_machine(dir.path(), "login: ", Finish::Echo), Accelerator::Tcg).unwrap();
+    guest.wait_for_line("login:", LONG).unwrap();
+    guest.send("root").unwrap();
+    assert_eq!(guest.wait_for_line("root", LONG).unwrap(), "login: root");
+    assert_eq!(guest.qmp().status().unwrap(), "running");
+    let late = guest.wait_for_line("root", Duration::from_millis(50)).unwrap_err();
+    assert!(matches!(late, WaitError::Late { .. }), "{late}");
+    let running = guest.cpu_seconds().unwrap();
+    guest.send("!").unwrap();
+    let ended = guest.wait_for_line("never", LONG);
+    assert_eq!(guest.wait(LONG).unwrap(), Outcome::PoweredOff);
+    assert!(ended.is_err());
+    assert!(guest.cpu_seconds().unwrap() >= running);
+    assert!(matches!(guest.wait_for_line("never", LONG), Err(WaitError::Ended { .. })));
+    assert_eq!(guest.lines(), ["login: root!"]);
+}
+
+#[test]
+fn a_guest_that_is_dropped_leaves_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut config = tiny_machine(dir.path(), "hello\n", Finish::Hang);
+    config.disks = vec!["size=1M".parse().unwrap()];
+    let guest = Guest::start(&config, Accelerator::Tcg).unwrap();
+    guest.wait_for_line("hello", LONG).unwrap();
+    let process = format!("/proc/{}", guest.pid());
+    let open = fs::read_dir(format!("{process}/fd")).unwrap().filter_map(|fd| fs::read_link(fd.unwrap().path()).ok());
+    let open: Vec<String> = open.map(|path| path.display().to_string()).collect();
+    let disk = open.iter().find(|path| path.contains("disk0.img")).unwrap_or_else(|| panic!("no disk in {open:?}"));
+    assert!(disk.ends_with(" (deleted)"), "a kill would leave {disk}");
+    drop(guest);
+    assert!(!Path::new(&process).exists());
+}
+
+#[test]
+fn a_kernel_that_is_none_is_qemus_error() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut config = tiny_machine(dir.path(), "", Finish::Hang);
+    config.artefact.kernel = dir.path().join("nothing");
+    let begin = Instant::now();
+    let error = Guest::start(&config, Accelerator::Tcg).unwrap_err();
+    assert!(matches!(&error, Error::Died { stderr, .. } if stderr.contains("nothing")), "{error}");
+    assert!(begin.elapsed() < Duration::from_secs(9), "a QEMU that ends at once is noticed at once");
+}
