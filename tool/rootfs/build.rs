@@ -6,7 +6,7 @@ use std::env;
 use std::error::Error;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{Command, ExitCode, Stdio};
 
 use serde_json::{Map, Value};
 
@@ -14,7 +14,17 @@ const VARIABLE: &str = "BOOTWRIGHT_SECCOMP_PROFILE";
 const INSTALLED: &str = "/usr/share/containers/seccomp.json";
 const PACKAGE: &str = "golang-github-containers-common";
 
-fn main() -> Result<(), Box<dyn Error>> {
+fn main() -> ExitCode {
+    match run() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run() -> Result<(), Box<dyn Error>> {
     println!("cargo::rerun-if-changed=build.rs");
     println!("cargo::rerun-if-env-changed={VARIABLE}");
     let out = PathBuf::from(env::var_os("OUT_DIR").ok_or("cargo sets OUT_DIR")?);
@@ -35,7 +45,7 @@ fn find(out: &Path) -> Result<PathBuf, Box<dyn Error>> {
     }
     download(out).map_err(|error| {
         format!(
-            "no seccomp profile: {error}\n  install it: apt-get install --yes {PACKAGE}\n  or name one: \
+            "no seccomp profile: {error}\n  install it: apt-get update && apt-get install --yes {PACKAGE}\n  or name one: \
              {VARIABLE}=/path/to/seccomp.json"
         )
         .into()

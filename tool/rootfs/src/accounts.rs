@@ -11,7 +11,7 @@ use bootwright_spec::{ContainerConfig, Owner, Spanned};
 use serde::Serialize;
 
 use crate::inputs::read_all;
-use crate::problems::{Describe, Problems, nearest};
+use crate::problems::{Describe, Problems};
 use crate::resolve::resolve;
 
 /// More than any honest passwd.
@@ -170,7 +170,7 @@ impl Names<'_> {
         problems: &mut Problems,
     ) {
         let containers = self.containers.keys().map(String::as_str);
-        let near = nearest(name, containers.chain(known)).map(str::to_owned);
+        let near = bootwright_spec::nearest(name, containers.chain(known)).map(str::to_owned);
         let message =
             format!("{what} `{name}` is neither a container of this spec nor in the {what}s of {}", self.place);
         let error = problems.error(Some(owner.span), message);

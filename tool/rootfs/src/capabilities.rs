@@ -1,59 +1,14 @@
-//! Capabilities: their names, and the five sets of a container.
+//! The five capability sets of a container.
 //!
 //! As LinuxKit has them: bounding, inheritable and permitted hold capabilities and ambient ones, effective only the
 //! former. Sorted and without repetition, which LinuxKit's are not.
 
 use std::collections::BTreeSet;
 
-use bootwright_spec::{ContainerConfig, Spanned};
+use bootwright_spec::{ContainerConfig, Spanned, capabilities as names};
 use serde::Serialize;
 
-use crate::problems::{Describe, Problems, nearest};
-
-/// All that Linux has, by number.
-pub(crate) const NAMES: [&str; 41] = [
-    "CAP_CHOWN",
-    "CAP_DAC_OVERRIDE",
-    "CAP_DAC_READ_SEARCH",
-    "CAP_FOWNER",
-    "CAP_FSETID",
-    "CAP_KILL",
-    "CAP_SETGID",
-    "CAP_SETUID",
-    "CAP_SETPCAP",
-    "CAP_LINUX_IMMUTABLE",
-    "CAP_NET_BIND_SERVICE",
-    "CAP_NET_BROADCAST",
-    "CAP_NET_ADMIN",
-    "CAP_NET_RAW",
-    "CAP_IPC_LOCK",
-    "CAP_IPC_OWNER",
-    "CAP_SYS_MODULE",
-    "CAP_SYS_RAWIO",
-    "CAP_SYS_CHROOT",
-    "CAP_SYS_PTRACE",
-    "CAP_SYS_PACCT",
-    "CAP_SYS_ADMIN",
-    "CAP_SYS_BOOT",
-    "CAP_SYS_NICE",
-    "CAP_SYS_RESOURCE",
-    "CAP_SYS_TIME",
-    "CAP_SYS_TTY_CONFIG",
-    "CAP_MKNOD",
-    "CAP_LEASE",
-    "CAP_AUDIT_WRITE",
-    "CAP_AUDIT_CONTROL",
-    "CAP_SETFCAP",
-    "CAP_MAC_OVERRIDE",
-    "CAP_MAC_ADMIN",
-    "CAP_SYSLOG",
-    "CAP_WAKE_ALARM",
-    "CAP_BLOCK_SUSPEND",
-    "CAP_AUDIT_READ",
-    "CAP_PERFMON",
-    "CAP_BPF",
-    "CAP_CHECKPOINT_RESTORE",
-];
+use crate::problems::{Describe, Problems};
 
 /// What a container may do.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -123,7 +78,7 @@ fn add(list: &[Spanned<String>], set: &mut BTreeSet<&'static str>, problems: &mu
     let mut all = false;
     for name in list {
         if name.eq_ignore_ascii_case("all") {
-            set.extend(NAMES);
+            set.extend(names());
             all = true;
         } else if name.eq_ignore_ascii_case("none") {
             if list.len() > 1 {
@@ -131,13 +86,14 @@ fn add(list: &[Spanned<String>], set: &mut BTreeSet<&'static str>, problems: &mu
                     .error(Some(name.span), "`none` stands beside other capabilities")
                     .hint("write `none` alone, or leave it out");
             }
-        } else if let Some(known) = NAMES.iter().find(|known| **known == name.value) {
+        } else if let Some(known) = names().iter().find(|known| **known == name.value) {
             set.insert(known);
         } else {
             let full = name.to_uppercase().replace('-', "_");
             let full = if full.starts_with("CAP_") { full } else { format!("CAP_{full}") };
             let error = problems.error(Some(name.span), format!("unknown capability `{}`", name.value));
-            match nearest(&full, NAMES) {
+            let meant = names().iter().copied().find(|known| *known == full);
+            match meant.or_else(|| bootwright_spec::nearest(&full, names().iter().copied())) {
                 Some(near) => error.hint(format!("did you mean `{near}`?")),
                 None => error.hint("capabilities(7) lists the names; `all` and `none` are allowed too"),
             };
@@ -181,7 +137,7 @@ mod tests {
     fn adding_to_all_stays_all() {
         let (capabilities, hints) = read(&["ALL"], &["CAP_CHOWN"], &[]);
         assert!(capabilities.privileged && hints.is_empty());
-        assert_eq!(capabilities.sets().effective.len(), NAMES.len());
+        assert_eq!(capabilities.sets().effective.len(), names().len());
     }
 
     #[test]

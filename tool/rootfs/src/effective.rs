@@ -2,7 +2,7 @@
 //! YAML over label, key by key; `runtime` and the namespaces member by member; `.add` lists behind the label's.
 
 use bootwright_oci::LoadedImage;
-use bootwright_spec::{BindNs, Container, ContainerConfig, Namespaces, RuntimeConfig};
+use bootwright_spec::{Container, ContainerConfig};
 
 use crate::inputs::Inputs;
 use crate::problems::{Describe, Problems};
@@ -84,93 +84,11 @@ pub(crate) fn containers<'a>(
                 }
             }
             let labelled = label.is_some();
-            let config = merge(container.config.clone(), label.unwrap_or_default());
+            let config = container.config.clone().over(label.unwrap_or_default());
             out.push(Effective { section, index, container, image, config, labelled });
         }
     }
     out
-}
-
-/// YAML over label.
-fn merge(yaml: ContainerConfig, label: ContainerConfig) -> ContainerConfig {
-    let add = |yaml_set: bool, label: Option<Vec<_>>, more: Option<Vec<_>>| match (yaml_set, label, more) {
-        (true, ..) => None,
-        (false, None, more) => more,
-        (false, some, None) => some,
-        (false, Some(mut all), Some(more)) => {
-            all.extend(more);
-            Some(all)
-        }
-    };
-    let capabilities_add = add(yaml.capabilities.is_some(), label.capabilities_add, yaml.capabilities_add);
-    let binds_add = match (yaml.binds.is_some(), label.binds_add, yaml.binds_add) {
-        (true, ..) => None,
-        (false, label, yaml) => Some(label.into_iter().chain(yaml).flatten().collect()),
-    };
-    ContainerConfig {
-        capabilities: yaml.capabilities.or(label.capabilities),
-        capabilities_add,
-        ambient: yaml.ambient.or(label.ambient),
-        mounts: yaml.mounts.or(label.mounts),
-        binds: yaml.binds.or(label.binds),
-        binds_add,
-        devices: yaml.devices.or(label.devices),
-        tmpfs: yaml.tmpfs.or(label.tmpfs),
-        command: yaml.command.or(label.command),
-        env: yaml.env.or(label.env),
-        cwd: yaml.cwd.or(label.cwd),
-        namespaces: namespaces(yaml.namespaces, label.namespaces),
-        hostname: yaml.hostname.or(label.hostname),
-        readonly: yaml.readonly.or(label.readonly),
-        masked_paths: yaml.masked_paths.or(label.masked_paths),
-        readonly_paths: yaml.readonly_paths.or(label.readonly_paths),
-        uid: yaml.uid.or(label.uid),
-        gid: yaml.gid.or(label.gid),
-        additional_gids: yaml.additional_gids.or(label.additional_gids),
-        no_new_privileges: yaml.no_new_privileges.or(label.no_new_privileges),
-        oom_score_adj: yaml.oom_score_adj.or(label.oom_score_adj),
-        rootfs_propagation: yaml.rootfs_propagation.or(label.rootfs_propagation),
-        cgroups_path: yaml.cgroups_path.or(label.cgroups_path),
-        resources: yaml.resources.or(label.resources),
-        sysctl: yaml.sysctl.or(label.sysctl),
-        rlimits: yaml.rlimits.or(label.rlimits),
-        uid_mappings: yaml.uid_mappings.or(label.uid_mappings),
-        gid_mappings: yaml.gid_mappings.or(label.gid_mappings),
-        annotations: yaml.annotations.or(label.annotations),
-        runtime: runtime(yaml.runtime, label.runtime),
-        seccomp: yaml.seccomp.or(label.seccomp),
-        onfail: yaml.onfail.or(label.onfail),
-    }
-}
-
-fn namespaces(yaml: Namespaces, label: Namespaces) -> Namespaces {
-    Namespaces {
-        net: yaml.net.or(label.net),
-        ipc: yaml.ipc.or(label.ipc),
-        uts: yaml.uts.or(label.uts),
-        pid: yaml.pid.or(label.pid),
-        user: yaml.user.or(label.user),
-        cgroup: yaml.cgroup.or(label.cgroup),
-    }
-}
-
-fn runtime(yaml: RuntimeConfig, label: RuntimeConfig) -> RuntimeConfig {
-    RuntimeConfig {
-        cgroups: yaml.cgroups.or(label.cgroups),
-        mounts: yaml.mounts.or(label.mounts),
-        mkdir: yaml.mkdir.or(label.mkdir),
-        interfaces: yaml.interfaces.or(label.interfaces),
-        bind_ns: BindNs {
-            cgroup: yaml.bind_ns.cgroup.or(label.bind_ns.cgroup),
-            ipc: yaml.bind_ns.ipc.or(label.bind_ns.ipc),
-            mnt: yaml.bind_ns.mnt.or(label.bind_ns.mnt),
-            net: yaml.bind_ns.net.or(label.bind_ns.net),
-            pid: yaml.bind_ns.pid.or(label.bind_ns.pid),
-            user: yaml.bind_ns.user.or(label.bind_ns.user),
-            uts: yaml.bind_ns.uts.or(label.bind_ns.uts),
-        },
-        namespace: yaml.namespace.or(label.namespace),
-    }
 }
 
 impl Effective<'_> {

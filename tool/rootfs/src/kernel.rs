@@ -11,7 +11,7 @@ use crate::inputs::Inputs;
 use crate::machine::Boot;
 use crate::merge::Merge;
 use crate::modules::{self, Chosen};
-use crate::problems::{Describe, Problems, nearest};
+use crate::problems::{Describe, Problems};
 use crate::resolve::resolve;
 use crate::seccomp;
 
@@ -111,7 +111,7 @@ fn find(image: &LoadedImage, name: &str, what: &str, at: Span, problems: &mut Pr
         .map(|(path, _)| path.to_string())
         .collect();
     let error = problems.error(Some(at), format!("image `{}` has no file `{name}` for the {what}", image.image.name));
-    if let Some(near) = nearest(name, files.iter().map(String::as_str)) {
+    if let Some(near) = bootwright_spec::nearest(name, files.iter().map(String::as_str)) {
         error.hint(format!("did you mean `{near}`?"));
     } else if files.is_empty() {
         error.hint("this is no kernel image: it has no files at its root");

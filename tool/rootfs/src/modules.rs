@@ -13,7 +13,7 @@ use bootwright_spec::Spanned;
 use crate::inputs::read_all;
 use crate::merge::file;
 use crate::modules_index::{Index, module_name};
-use crate::problems::{Describe, Problems, nearest};
+use crate::problems::{Describe, Problems};
 
 /// What reaches a root, a disk, a network and a console in a virtual machine, and hears the power button.
 const BOOT: [&str; 10] = [
@@ -180,7 +180,7 @@ fn select(index: &Index, wanted: &[Spanned<String>], problems: &mut Problems) ->
             let error = problems.error(Some(word.span), format!("this kernel has no module `{}`", word.value));
             let name = word.replace('-', "_");
             let names = index.modules.keys().chain(&index.builtin).map(String::as_str);
-            match nearest(&name, names.chain(PRESETS)) {
+            match bootwright_spec::nearest(&name, names.chain(PRESETS)) {
                 Some(near) if !is_glob(word) => error.hint(format!("did you mean `{near}`?")),
                 _ => error.hint("names and globs of its modules are allowed, and `virtio`, `cloud` and `all`"),
             };

@@ -11,7 +11,7 @@ use bootwright_spec::{Bind, Span, Volume};
 
 use crate::config_json::Mount;
 use crate::effective::Effective;
-use crate::problems::{Describe, Problems, nearest};
+use crate::problems::{Describe, Problems};
 
 /// Where a volume's files are in the running machine.
 pub(crate) fn merged(volume: &str) -> String {
@@ -119,7 +119,7 @@ fn source(
     let Some(volume) = volumes.iter().find(|v| v.name.value == source) else {
         let names = || volumes.iter().map(|v| v.name.value.as_str());
         let error = problems.error(Some(at), format!("no volume is called `{source}`"));
-        match nearest(source, names()) {
+        match bootwright_spec::nearest(source, names()) {
             Some(near) => error.hint(format!("did you mean `{near}`?")),
             None => error.hint("declare it under `volumes:`, or begin the source with `/`"),
         };

@@ -61,13 +61,3 @@ impl Describe for Diagnostic {
         self
     }
 }
-
-/// The candidate nearest to a name, if it is near enough to have been meant.
-pub(crate) fn nearest<'a>(name: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
-    candidates
-        .into_iter()
-        .map(|candidate| (strsim::damerau_levenshtein(name, candidate), candidate))
-        .filter(|(distance, candidate)| *distance <= 1 + name.len().min(candidate.len()) / 4)
-        .min()
-        .map(|(_, candidate)| candidate)
-}

@@ -16,7 +16,7 @@ use crate::config_json::{Config, Limit, Linux, Mapping, Namespace, Process, Root
 use crate::devices::devices;
 use crate::effective::Effective;
 use crate::mounts::mounts;
-use crate::problems::{Describe, Problems, nearest};
+use crate::problems::{Describe, Problems};
 use crate::seccomp;
 
 /// What Docker hides.
@@ -125,7 +125,7 @@ fn filter(
         Some(("unconfined", _)) => false,
         Some((other, at)) => {
             let error = problems.error(Some(at), format!("seccomp profile `{other}` is not known"));
-            let near = nearest(other, ["default", "unconfined"]);
+            let near = bootwright_spec::nearest(other, ["default", "unconfined"].into_iter());
             error.hint(near.map_or("use `default` or `unconfined`".to_owned(), |n| format!("did you mean `{n}`?")));
             true
         }

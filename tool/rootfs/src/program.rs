@@ -6,7 +6,6 @@
 use bootwright_oci::{Kind, Node, ReadContent, TreePath};
 
 use crate::inputs::read_head;
-use crate::problems::nearest;
 use crate::resolve::resolve;
 
 /// How much of a file is looked at; PT_INTERP lies in the first page of every program that there is.
@@ -78,7 +77,8 @@ impl<'a> World<'a> {
             return Ok(Some(found));
         }
         let names: Vec<String> = path.split(':').flat_map(|place| self.names(place)).collect();
-        let near = nearest(command, names.iter().map(String::as_str)).map(|n| format!("did you mean `{n}`?"));
+        let near =
+            bootwright_spec::nearest(command, names.iter().map(String::as_str)).map(|n| format!("did you mean `{n}`?"));
         Err(Failure { message: format!("`{command}` is not in the image's PATH ({path})"), hint: near })
     }
 
