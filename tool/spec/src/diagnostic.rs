@@ -63,6 +63,26 @@ impl Sources {
     pub fn text(&self, id: SourceId) -> &str {
         self.texts.get(id.0 as usize).map_or("", |(_, text)| text)
     }
+
+    /// Line and column of a span's first character, both from 1; columns count characters, as editors do.
+    #[must_use]
+    pub fn location(&self, span: Span) -> (usize, usize) {
+        let text = self.text(span.source);
+        let before = text.get(..span.start as usize).unwrap_or(text);
+        let line_start = before.rfind('\n').map_or(0, |newline| newline + 1);
+        let line = before.matches('\n').count() + 1;
+        // A byte order mark is no column of the first line.
+        let mark = usize::from(before[line_start..].starts_with('\u{feff}'));
+        let column = before[line_start..].chars().count() + 1 - mark;
+        (line, column)
+    }
+
+    /// `name:line:column` of a span.
+    #[must_use]
+    pub fn place(&self, span: Span) -> String {
+        let (line, column) = self.location(span);
+        format!("{}:{line}:{column}", self.name(span.source))
+    }
 }
 
 /// How bad it is.
@@ -89,6 +109,41 @@ pub struct Diagnostic {
     pub label: Option<String>,
     /// What to do about it.
     pub hints: Vec<String>,
+}
+
+impl Diagnostic {
+    /// An error without a place.
+    #[must_use]
+    pub fn error(message: impl Into<String>) -> Self {
+        Self { severity: Severity::Error, message: message.into(), span: None, label: None, hints: Vec::new() }
+    }
+
+    /// A warning without a place.
+    #[must_use]
+    pub fn warning(message: impl Into<String>) -> Self {
+        Self { severity: Severity::Warning, ..Self::error(message) }
+    }
+
+    /// Says where it is.
+    #[must_use]
+    pub fn at(mut self, span: Span) -> Self {
+        self.span = Some(span);
+        self
+    }
+
+    /// Says what stands under the caret.
+    #[must_use]
+    pub fn label(mut self, label: impl Into<String>) -> Self {
+        self.label = Some(label.into());
+        self
+    }
+
+    /// Adds a hint.
+    #[must_use]
+    pub fn hint(mut self, hint: impl Into<String>) -> Self {
+        self.hints.push(hint.into());
+        self
+    }
 }
 
 /// All problems of one pass, in the order of their places.

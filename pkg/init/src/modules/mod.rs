@@ -1,0 +1,256 @@
+//! Kernel modules: those that devices, mounts and the kernel ask for, from `/lib/modules/VERSION`, and no others.
+//!
+//! Devices are asked once for their modaliases, then again until no new ones appear (a bus driver's loading makes its
+//! devices), and afterwards by uevent. The kernel asks through its modprobe, which is this binary. A module that the
+//! builder left out is named by `modules.left-out`, so that the machine can say what it misses.
+
+mod pattern;
+mod tables;
+
+use std::collections::BTreeSet;
+use std::ffi::CString;
+use std::fs::{self, File};
+use std::io::{self, BufReader, Read};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use rustix::fs::{CWD, FileType, Mode};
+
+use crate::cmdline::Cmdline;
+use crate::console::Consoles;
+
+/// `MODULE_INIT_COMPRESSED_FILE` of finit_module(2): the kernel unpacks.
+const COMPRESSED: i32 = 4;
+/// Rounds of asking all devices; buses behind buses behind buses are four.
+const ROUNDS: usize = 8;
+
+/// The modules of the running kernel.
+#[derive(Debug)]
+pub struct Loader {
+    directory: PathBuf,
+    parameters: Vec<(String, String)>,
+    blacklist: Vec<String>,
+    asked: BTreeSet<String>,
+    loaded: BTreeSet<String>,
+    reported: BTreeSet<String>,
+}
+
+/// What loading came to.
+#[derive(Debug, Default)]
+pub struct Report {
+    /// Modules that were loaded.
+    pub loaded: usize,
+    /// Sentences about what went wrong.
+    pub troubles: Vec<String>,
+    /// Modules that are not in the image, and what wants them.
+    pub left_out: Vec<(String, String)>,
+}
+
+impl Loader {
+    /// For the running kernel.
+    pub fn new(cmdline: &Cmdline) -> Self {
+        let release = rustix::system::uname().release().to_string_lossy().into_owned();
+        Self {
+            directory: Path::new("/lib/modules").join(release),
+            parameters: cmdline.module_parameters.clone(),
+            blacklist: cmdline.blacklist.clone(),
+            asked: BTreeSet::new(),
+            loaded: BTreeSet::new(),
+            reported: BTreeSet::new(),
+        }
+    }
+
+    /// Loads what the devices want that there are.
+    pub fn coldplug(&mut self) -> Report {
+        let mut report = Report::default();
+        for _ in 0..ROUNDS {
+            let wanted: BTreeSet<String> = device_aliases().difference(&self.asked).cloned().collect();
+            if wanted.is_empty() {
+                break;
+            }
+            let round = self.want(wanted);
+            let idle = round.loaded == 0;
+            report.add(round);
+            if idle {
+                break;
+            }
+        }
+        report
+    }
+
+    /// Loads what one alias or module name wants.
+    pub fn want_one(&mut self, name: &str) -> Report {
+        self.want(BTreeSet::from([name.to_owned()]))
+    }
+
+    /// Loads what aliases or module names want.
+    pub fn want(&mut self, mut wanted: BTreeSet<String>) -> Report {
+        wanted.retain(|w| !self.asked.contains(w));
+        let mut report = Report::default();
+        if wanted.is_empty() {
+            return report;
+        }
+        let found = self.table("modules.alias", |table| tables::aliases(table, &wanted));
+        let mut names: Vec<String> = found.modules.into_iter().filter(|m| !self.blacklist.contains(m)).collect();
+        names.extend(wanted.iter().filter(|w| !w.contains(':')).cloned());
+        names.retain(|n| !self.loaded.contains(&tables::normal(n)));
+        if !names.is_empty() {
+            let modules = tables::Modules::read(self.open("modules.dep"), self.open("modules.softdep"));
+            for path in modules.plan(names.iter().filter(|n| modules.has(n))) {
+                self.load(&path, &mut report);
+            }
+        }
+        self.report_left_out(&wanted, &mut report);
+        self.asked.append(&mut wanted);
+        report
+    }
+
+    fn report_left_out(&mut self, wanted: &BTreeSet<String>, report: &mut Report) {
+        let missing = self.table("modules.left-out", |table| tables::aliases(table, wanted));
+        for (module, wanted_by) in missing.modules.into_iter().zip(missing.wanted_by) {
+            if !self.loaded.contains(&tables::normal(&module))
+                && self.reported.insert(module.clone())
+                && first_time(&module)
+            {
+                report.left_out.push((module, wanted_by));
+            }
+        }
+    }
+
+    fn load(&mut self, path: &str, report: &mut Report) {
+        let name = tables::name_of(path);
+        if self.loaded.contains(&name) || self.blacklist.contains(&name) {
+            return;
+        }
+        match self.insert(path, &name) {
+            Ok(()) => report.loaded += 1,
+            Err(error) if error.raw_os_error() == Some(libc::EEXIST) => {}
+            // Drivers of devices that are not there say so; that is no trouble.
+            Err(error) if error.raw_os_error() == Some(libc::ENODEV) => {}
+            Err(error) => report.troubles.push(format!("module `{name}` could not be loaded: {error}")),
+        }
+        self.loaded.insert(name);
+    }
+
+    fn insert(&self, path: &str, name: &str) -> io::Result<()> {
+        let parameters: Vec<&str> =
+            self.parameters.iter().filter(|(m, _)| m == name).map(|(_, p)| p.as_str()).collect();
+        let file = File::open(self.directory.join(path))?;
+        let compressed = Path::new(path).extension().is_some_and(|e| e != "ko");
+        let flags = if compressed { COMPRESSED } else { 0 };
+        Ok(rustix::system::finit_module(&file, &CString::new(parameters.join(" "))?, flags)?)
+    }
+
+    fn open(&self, name: &str) -> BufReader<Box<dyn Read>> {
+        let file: Box<dyn Read> = match File::open(self.directory.join(name)) {
+            Ok(file) => Box::new(file),
+            Err(_) => Box::new(io::empty()),
+        };
+        BufReader::new(file)
+    }
+
+    fn table<T>(&self, name: &str, read: impl FnOnce(BufReader<Box<dyn Read>>) -> T) -> T {
+        read(self.open(name))
+    }
+
+    /// Makes the device nodes whose opening loads a module, such as `/dev/fuse`.
+    pub fn make_nodes(&self) {
+        for (name, kind, major, minor) in self.table("modules.devname", tables::device_nodes) {
+            let path = Path::new("/dev").join(name);
+            if let Some(parent) = path.parent() {
+                let _ = fs::create_dir_all(parent);
+            }
+            let kind = if kind == 'b' { FileType::BlockDevice } else { FileType::CharacterDevice };
+            let device = rustix::fs::makedev(major, minor);
+            let _ = rustix::fs::mknodat(CWD, &path, kind, Mode::from_raw_mode(0o600), device);
+        }
+    }
+}
+
+impl Report {
+    fn add(&mut self, other: Self) {
+        self.loaded += other.loaded;
+        self.troubles.extend(other.troubles);
+        self.left_out.extend(other.left_out);
+    }
+
+    /// Says the troubles.
+    pub fn say(&self, consoles: &mut Consoles) {
+        for sentence in self.sentences() {
+            consoles.say(&sentence);
+        }
+    }
+
+    fn sentences(&self) -> Vec<String> {
+        let mut sentences = self.troubles.clone();
+        match self.left_out.as_slice() {
+            [] => {}
+            [(module, by)] => {
+                sentences.push(format!("module `{module}`, wanted by `{by}`, was left out of this image"))
+            }
+            // At boot there may be many.
+            more => {
+                let names: Vec<String> = more.iter().map(|(m, by)| format!("{m} ({})", tables::bus(by))).collect();
+                sentences.push(format!("modules wanted by devices, left out of this image: {}", names.join(", ")));
+            }
+        }
+        sentences
+    }
+}
+
+/// Whether no process of this machine has said yet that a module was left out.
+fn first_time(module: &str) -> bool {
+    let said = Path::new("/run/bootwright/left-out");
+    let _ = fs::create_dir_all(said);
+    match File::create_new(said.join(module.replace('/', "_"))) {
+        Ok(_) => true,
+        Err(error) => error.kind() != io::ErrorKind::AlreadyExists,
+    }
+}
+
+/// The modaliases of all devices on buses and in classes.
+fn device_aliases() -> BTreeSet<String> {
+    let mut aliases = BTreeSet::new();
+    for (root, below) in [("/sys/bus", "devices"), ("/sys/class", "")] {
+        for bus in entries(Path::new(root)) {
+            for device in entries(&bus.join(below)) {
+                if let Ok(alias) = fs::read_to_string(device.join("modalias")) {
+                    let alias = alias.trim_end();
+                    if !alias.is_empty() {
+                        aliases.insert(alias.to_owned());
+                    }
+                }
+            }
+        }
+    }
+    aliases
+}
+
+fn entries(directory: &Path) -> impl Iterator<Item = PathBuf> {
+    fs::read_dir(directory).into_iter().flatten().flatten().map(|e| e.path())
+}
+
+/// Loads the module of a filesystem that the kernel does not know yet. The kernel would ask for it itself; this is
+/// without a process.
+pub fn want_filesystem(kind: &str) {
+    let known = fs::read_to_string("/proc/filesystems").unwrap_or_default();
+    if !kind.is_empty() && !known.lines().any(|l| l.split_ascii_whitespace().last() == Some(kind)) {
+        // `fuse.name` is of type fuse.
+        let kind = kind.split_once('.').map_or(kind, |(kind, _)| kind);
+        tell_kernel(&Loader::new(&Cmdline::read()).want_one(&format!("fs-{kind}")));
+    }
+}
+
+/// The kernel's modprobe: loads what a name or alias wants.
+pub fn modprobe(name: &str) -> ExitCode {
+    let report = Loader::new(&Cmdline::read()).want_one(name);
+    tell_kernel(&report);
+    if report.troubles.is_empty() && report.left_out.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+/// Says troubles where every process can: in the kernel's log, with a priority that a quiet boot shows on the consoles.
+fn tell_kernel(report: &Report) {
+    for sentence in report.sentences() {
+        let _ = fs::write("/dev/kmsg", format!("<3>bootwright: {sentence}\n"));
+    }
+}

@@ -1,0 +1,240 @@
+//! depmod's tables, as far as they decide what is loaded: `modules.alias`, `modules.dep`, `modules.softdep`,
+//! `modules.devname`, and our `modules.left-out`, which names aliases of modules that the builder left out.
+//!
+//! They are read when they are needed and forgotten again. Aliases are looked up for all devices in one pass, because the
+//! table of a whole distribution kernel has tens of thousands of lines.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io::BufRead;
+
+use super::pattern::matches;
+
+/// What an alias table says about wanted names.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Found {
+    /// Modules in the order of the table, each once.
+    pub modules: Vec<String>,
+    /// Which wanted name led to each of them.
+    pub wanted_by: Vec<String>,
+}
+
+/// Looks wanted names up in an alias table: lines `alias PATTERN MODULE`.
+pub fn aliases(table: impl BufRead, wanted: &BTreeSet<String>) -> Found {
+    // Most lines are for another bus: compare those with the same prefix only.
+    let mut by_bus: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+    for name in wanted {
+        by_bus.entry(bus(name)).or_default().push(name);
+    }
+    let mut found = Found::default();
+    let mut seen = BTreeSet::new();
+    each_line(table, |line| {
+        let mut words = line.split_ascii_whitespace();
+        let (Some("alias"), Some(pattern), Some(module)) = (words.next(), words.next(), words.next()) else { return };
+        let head = bus(pattern);
+        let candidates: Vec<&str> = if head.contains(['*', '?', '[']) || !pattern.contains(':') {
+            wanted.iter().map(String::as_str).collect()
+        } else {
+            by_bus.get(head).cloned().unwrap_or_default()
+        };
+        if let Some(name) = candidates.into_iter().find(|name| matches(pattern, name))
+            && seen.insert(module.to_owned())
+        {
+            found.modules.push(module.to_owned());
+            found.wanted_by.push(name.to_owned());
+        }
+    });
+    found
+}
+
+/// What an alias begins with: the name of its bus.
+pub fn bus(alias: &str) -> &str {
+    alias.split_once(':').map_or(alias, |(bus, _)| bus)
+}
+
+/// The modules that there are and what they need.
+#[derive(Debug, Default)]
+pub struct Modules {
+    /// By name: path below the modules' directory, and paths of those it needs, the first to load last.
+    files: BTreeMap<String, (String, Vec<String>)>,
+    /// By name: softdeps before and after.
+    soft: BTreeMap<String, (Vec<String>, Vec<String>)>,
+}
+
+impl Modules {
+    /// Reads `modules.dep` and `modules.softdep`.
+    pub fn read(dep: impl BufRead, softdep: impl BufRead) -> Self {
+        let mut modules = Self::default();
+        each_line(dep, |line| {
+            if let Some((path, needs)) = line.split_once(':') {
+                let needs = needs.split_ascii_whitespace().map(str::to_owned).collect();
+                modules.files.insert(name_of(path), (path.to_owned(), needs));
+            }
+        });
+        each_line(softdep, |line| {
+            let mut words = line.split_ascii_whitespace();
+            let (Some("softdep"), Some(module)) = (words.next(), words.next()) else { return };
+            let entry = modules.soft.entry(normal(module)).or_default();
+            let mut after = false;
+            for word in words {
+                match word {
+                    "pre:" => after = false,
+                    "post:" => after = true,
+                    name if after => entry.1.push(normal(name)),
+                    name => entry.0.push(normal(name)),
+                }
+            }
+        });
+        modules
+    }
+
+    /// Whether there is a module of that name.
+    pub fn has(&self, name: &str) -> bool {
+        self.files.contains_key(&normal(name))
+    }
+
+    /// Paths of the modules to load for those named, in an order in which each finds what it needs.
+    pub fn plan<S: AsRef<str>>(&self, names: impl IntoIterator<Item = S>) -> Vec<String> {
+        let mut plan = Vec::new();
+        let mut done = BTreeSet::new();
+        for name in names {
+            self.visit(&normal(name.as_ref()), &mut done, &mut plan);
+        }
+        plan
+    }
+
+    fn visit(&self, name: &str, done: &mut BTreeSet<String>, plan: &mut Vec<String>) {
+        let Some((path, needs)) = self.files.get(name) else { return };
+        // Marked first: softdeps may go in circles.
+        if !done.insert(name.to_owned()) {
+            return;
+        }
+        let (before, after) = self.soft.get(name).map_or((&[][..], &[][..]), |(b, a)| (b, a));
+        for soft in before {
+            self.visit(soft, done, plan);
+        }
+        for need in needs.iter().rev() {
+            self.visit(&name_of(need), done, plan);
+        }
+        plan.push(path.clone());
+        for soft in after {
+            self.visit(soft, done, plan);
+        }
+    }
+}
+
+/// Device nodes of `modules.devname` whose opening loads a module: name, kind (`c` or `b`), major, minor.
+pub fn device_nodes(table: impl BufRead) -> Vec<(String, char, u32, u32)> {
+    let mut nodes = Vec::new();
+    each_line(table, |line| {
+        let mut words = line.split_ascii_whitespace();
+        let (Some(_), Some(name), Some(device)) = (words.next(), words.next(), words.next()) else { return };
+        let mut letters = device.chars();
+        let kind = letters.next();
+        let numbers = letters.as_str().split_once(':').and_then(|(a, b)| Some((a.parse().ok()?, b.parse().ok()?)));
+        if let (Some(kind @ ('c' | 'b')), Some((major, minor))) = (kind, numbers)
+            && !name.split('/').any(|part| part.is_empty() || part == "..")
+        {
+            nodes.push((name.to_owned(), kind, major, minor));
+        }
+    });
+    nodes
+}
+
+/// A module's name: that of its file, without suffixes, with underscores.
+pub fn name_of(path: &str) -> String {
+    let file = path.rsplit_once('/').map_or(path, |(_, file)| file);
+    normal(file.split_once(".ko").map_or(file, |(name, _)| name))
+}
+
+/// The spelling that the kernel uses.
+pub fn normal(name: &str) -> String {
+    name.replace('-', "_")
+}
+
+fn each_line(mut table: impl BufRead, mut each: impl FnMut(&str)) {
+    let mut line = Vec::new();
+    while matches!(table.read_until(b'\n', &mut line), Ok(1..)) {
+        if let Ok(text) = std::str::from_utf8(&line)
+            && !text.starts_with('#')
+        {
+            each(text.trim_end());
+        }
+        line.clear();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn set(names: &[&str]) -> BTreeSet<String> {
+        names.iter().map(|n| (*n).to_owned()).collect()
+    }
+
+    const DEP: &str = "\
+kernel/virtio.ko:
+kernel/virtio_ring.ko: kernel/virtio.ko
+kernel/virtio-pci.ko.xz: kernel/virtio_ring.ko kernel/virtio.ko
+kernel/net/virtio_net.ko: kernel/net/net_failover.ko kernel/net/failover.ko kernel/virtio_ring.ko kernel/virtio.ko
+kernel/net/net_failover.ko: kernel/net/failover.ko
+kernel/net/failover.ko:
+kernel/a.ko:
+kernel/b.ko:
+";
+
+    fn modules() -> Modules {
+        Modules::read(DEP.as_bytes(), &b"# comment\nsoftdep a pre: b\nsoftdep b pre: a post: virtio\n"[..])
+    }
+
+    #[test]
+    fn needs_come_before_those_that_need_them_and_each_once() {
+        assert_eq!(
+            modules().plan(["virtio_net", "virtio-pci"]),
+            [
+                "kernel/virtio.ko",
+                "kernel/virtio_ring.ko",
+                "kernel/net/failover.ko",
+                "kernel/net/net_failover.ko",
+                "kernel/net/virtio_net.ko",
+                "kernel/virtio-pci.ko.xz",
+            ]
+        );
+        assert_eq!(modules().plan(["nothing"]), Vec::<String>::new());
+    }
+
+    #[test]
+    fn soft_dependencies_count_and_may_go_in_circles() {
+        assert_eq!(modules().plan(["a"]), ["kernel/b.ko", "kernel/virtio.ko", "kernel/a.ko"]);
+    }
+
+    #[test]
+    fn names_are_those_of_the_kernel() {
+        assert!(modules().has("virtio_pci") && modules().has("virtio-pci") && !modules().has("e1000"));
+        assert_eq!(name_of("kernel/drivers/block/virtio-blk.ko.zst"), "virtio_blk");
+    }
+
+    #[test]
+    fn all_aliases_are_looked_up_in_one_pass() {
+        let table = "# Aliases\nalias pci:v00001AF4d*sv*sd*bc*sc*i* virtio_pci\nalias fs-overlay overlay\n\
+                     alias acpi*:PNP0C0C:* button\nalias virtio:d00000001v* virtio_net\nbroken\n\
+                     alias pci:v00001AF4d00001000* virtio_pci\n";
+        let wanted = set(&["pci:v00001AF4d00001000sv1sd1bc02sc00i00", "acpi:PNP0C0C:", "fs-overlay", "usb:v1"]);
+        let found = aliases(table.as_bytes(), &wanted);
+        assert_eq!(found.modules, ["virtio_pci", "overlay", "button"]);
+        assert_eq!(found.wanted_by[1], "fs-overlay");
+    }
+
+    #[test]
+    fn device_nodes_stay_in_dev() {
+        let table =
+            "# nodes\nfuse fuse c10:229\ntun net/tun c10:200\nx ../../etc/x c1:1\nloop loop-control c10:237\nbad\n";
+        assert_eq!(
+            device_nodes(table.as_bytes()),
+            [
+                ("fuse".to_owned(), 'c', 10, 229),
+                ("net/tun".to_owned(), 'c', 10, 200),
+                ("loop-control".to_owned(), 'c', 10, 237)
+            ]
+        );
+    }
+}

@@ -1,0 +1,343 @@
+//! One container from the outside: the child that creates it, its process, its output, and what it leaves behind.
+//!
+//! The child tells through a pipe what it has done (`container`). A container has ended when the child has ended and its
+//! process, if there was one, has been reaped. Then whatever is left in its cgroup is killed, what is mounted
+//! below its bundle is unmounted, and its memory is given back.
+
+use std::fmt;
+use std::fs::{self, File};
+use std::io::{self, Read};
+use std::os::fd::OwnedFd;
+use std::path::Path;
+use std::process::Stdio;
+use std::time::{Duration, Instant};
+
+use rustix::pipe::PipeFlags;
+use rustix::process::{Pid, Signal, WaitStatus, kill_process};
+
+use super::unit::Unit;
+use crate::output::Output;
+use crate::{applet, container, mounts};
+
+/// Bytes that are read from a container's output at a time, so that one that floods leaves room for others.
+const SHARE: usize = 32 * 1024;
+
+/// How a container ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// With an exit code.
+    Exited(i32),
+    /// By a signal.
+    Killed(i32),
+    /// It never ran.
+    NotStarted(String),
+}
+
+impl Outcome {
+    /// Whether all is well.
+    pub fn is_good(&self) -> bool {
+        *self == Self::Exited(0)
+    }
+
+    /// From the status of a process.
+    fn of(status: WaitStatus) -> Self {
+        match (status.exit_status(), status.terminating_signal()) {
+            (Some(code), _) => Self::Exited(code),
+            (None, Some(signal)) => Self::Killed(signal),
+            (None, None) => Self::Exited(-1),
+        }
+    }
+}
+
+impl fmt::Display for Outcome {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Exited(code) => write!(f, "exit code {code}"),
+            Self::Killed(signal) => match signal_name(*signal) {
+                Some(name) => write!(f, "signal {signal} ({name})"),
+                None => write!(f, "signal {signal}"),
+            },
+            Self::NotStarted(why) => write!(f, "not started: {why}"),
+        }
+    }
+}
+
+fn signal_name(signal: i32) -> Option<&'static str> {
+    Some(match signal {
+        1 => "SIGHUP",
+        2 => "SIGINT",
+        3 => "SIGQUIT",
+        4 => "SIGILL",
+        6 => "SIGABRT",
+        7 => "SIGBUS",
+        8 => "SIGFPE",
+        9 => "SIGKILL",
+        11 => "SIGSEGV",
+        13 => "SIGPIPE",
+        14 => "SIGALRM",
+        15 => "SIGTERM",
+        31 => "SIGSYS",
+        _ => return None,
+    })
+}
+
+/// A container that runs, or is about to.
+#[derive(Debug)]
+pub struct Runner {
+    child: Option<Pid>,
+    child_outcome: Option<Outcome>,
+    process: Option<Pid>,
+    outcome: Option<Outcome>,
+    cgroup: Option<String>,
+    error: Option<String>,
+    started: bool,
+    stopping: bool,
+    status: Option<File>,
+    heard: Vec<u8>,
+    pipe: Option<File>,
+    /// What it has printed last.
+    pub output: Output,
+    since: Instant,
+}
+
+impl Runner {
+    /// Starts the child for a unit. `abort` makes it abort in the middle.
+    pub fn start(unit: &Unit, abort: bool) -> io::Result<Self> {
+        let (status, status_end) = pipe()?;
+        let (pipe, pipe_end) = pipe()?;
+        let mut command = applet::again(&["container", unit.kind.directory(), &unit.directory]);
+        command.stdin(Stdio::from(status_end)).stdout(Stdio::from(pipe_end.try_clone()?)).stderr(Stdio::from(pipe_end));
+        command.env_clear();
+        if abort {
+            command.env(container::ABORT, "1");
+        }
+        // Not waited for here: the loop reaps it as it reaps everything else.
+        let child = command.spawn()?;
+        Ok(Self {
+            child: i32::try_from(child.id()).ok().and_then(Pid::from_raw),
+            child_outcome: None,
+            process: None,
+            outcome: None,
+            cgroup: None,
+            error: None,
+            started: false,
+            stopping: false,
+            status: Some(File::from(status)),
+            heard: Vec::new(),
+            pipe: Some(File::from(pipe)),
+            output: Output::default(),
+            since: Instant::now(),
+        })
+    }
+
+    /// The descriptors to listen to: what the child tells, and what the container prints.
+    pub fn descriptors(&self) -> (Option<&File>, Option<&File>) {
+        (self.status.as_ref(), self.pipe.as_ref())
+    }
+
+    /// Hears what the child tells. True when the container has just started.
+    pub fn hear(&mut self) -> bool {
+        let before = self.started;
+        let mut bytes = [0; 1024];
+        while let Some(status) = &mut self.status {
+            match status.read(&mut bytes) {
+                Ok(0) => self.status = None,
+                Ok(count) => self.heard.extend(bytes.iter().take(count)),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
+                Err(_) => self.status = None,
+            }
+        }
+        while let Some(end) = self.heard.iter().position(|b| *b == b'\n') {
+            let line: Vec<u8> = self.heard.drain(..=end).collect();
+            self.understand(String::from_utf8_lossy(&line).trim_end());
+        }
+        self.started && !before
+    }
+
+    fn understand(&mut self, line: &str) {
+        match line.split_once(' ').unwrap_or((line, "")) {
+            ("cgroup", path) => self.cgroup = Some(path.to_owned()),
+            ("pid", number) => {
+                self.process = number.parse().ok().and_then(Pid::from_raw);
+                // It was asked to end while it was being created.
+                if self.stopping {
+                    self.stop();
+                }
+            }
+            ("started", _) => self.started = true,
+            ("error", text) => self.error = Some(text.to_owned()),
+            _ => {}
+        }
+    }
+
+    /// Reads a share of the container's output; each line goes to `each`. False when there will be no more.
+    pub fn read(&mut self, mut each: impl FnMut(&[u8])) -> bool {
+        let mut bytes = [0; 4096];
+        let mut total = 0;
+        while let Some(pipe) = &mut self.pipe {
+            match pipe.read(&mut bytes) {
+                Ok(0) => self.pipe = None,
+                Ok(count) => {
+                    self.output.take(bytes.get(..count).unwrap_or_default(), &mut each);
+                    total += count;
+                    if total >= SHARE {
+                        break;
+                    }
+                }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
+                Err(_) => self.pipe = None,
+            }
+        }
+        self.pipe.is_some()
+    }
+
+    /// Takes the end of a process, if it is the child or the container's.
+    pub fn reaped(&mut self, pid: Pid, status: WaitStatus) -> bool {
+        if self.child == Some(pid) {
+            self.child = None;
+            self.child_outcome = Some(Outcome::of(status));
+            if !self.started {
+                // A container that was created but not started waits for ever.
+                self.kill();
+            }
+            true
+        } else if self.process == Some(pid) {
+            self.process = None;
+            self.outcome = Some(Outcome::of(status));
+            true
+        } else {
+            false
+        }
+    }
+
+    /// How it ended, when it has.
+    pub fn ended(&self) -> Option<Outcome> {
+        if self.child.is_some() || self.process.is_some() {
+            return None;
+        }
+        let died = self.child_outcome.clone().unwrap_or(Outcome::Exited(0));
+        Some(match (&self.outcome, &self.error) {
+            (Some(outcome), None) if self.started => outcome.clone(),
+            (_, Some(error)) => Outcome::NotStarted(error.clone()),
+            (_, None) => Outcome::NotStarted(format!("creating it ended with {died}")),
+        })
+    }
+
+    /// Whether it was asked to end.
+    pub fn stopping(&self) -> bool {
+        self.stopping
+    }
+
+    /// How long it has run.
+    pub fn ran(&self) -> Duration {
+        self.since.elapsed()
+    }
+
+    /// Asks the container to end.
+    pub fn stop(&mut self) {
+        self.stopping = true;
+        let Some(process) = self.process else { return };
+        let status = fs::read_to_string(format!("/proc/{}/status", process.as_raw_nonzero())).unwrap_or_default();
+        if ignores_term(&status) {
+            // The kernel would drop the signal; waiting for the grace period would only take time.
+            self.kill();
+        } else {
+            let _ = kill_process(process, Signal::TERM);
+        }
+    }
+
+    /// Ends the container and the child.
+    pub fn kill(&mut self) {
+        self.stopping = true;
+        for pid in [self.child, self.process].into_iter().flatten() {
+            let _ = kill_process(pid, Signal::KILL);
+        }
+        self.kill_cgroup();
+    }
+
+    fn kill_cgroup(&self) {
+        let Some(cgroup) = self.cgroup_directory() else { return };
+        // Since Linux 5.14; older kernels get the slow way.
+        if fs::write(Path::new(&cgroup).join("cgroup.kill"), "1").is_err() {
+            let processes = fs::read_to_string(Path::new(&cgroup).join("cgroup.procs")).unwrap_or_default();
+            for pid in processes.lines().filter_map(|l| l.parse().ok()).filter_map(Pid::from_raw) {
+                let _ = kill_process(pid, Signal::KILL);
+            }
+        }
+    }
+
+    fn cgroup_directory(&self) -> Option<String> {
+        let cgroup = self.cgroup.as_deref()?.trim_matches('/');
+        // The root's cgroup holds init; it is not one to kill.
+        let inside = !cgroup.is_empty() && !cgroup.split('/').any(|part| part == "..");
+        inside.then(|| format!("/sys/fs/cgroup/{cgroup}"))
+    }
+
+    /// Ends what is left of the container and gives back what it held.
+    pub fn clean_up(&mut self, unit: &Unit) {
+        self.kill_cgroup();
+        mounts::unmount_below(&unit.bundle());
+        let state = Path::new(container::STATE);
+        for kept in [state.join(unit.kind.directory()), state.join("bundles").join(unit.kind.directory())] {
+            let _ = fs::remove_dir_all(kept.join(&unit.directory));
+        }
+        if let Some(cgroup) = self.cgroup_directory() {
+            let _ = fs::remove_dir(cgroup);
+        }
+    }
+}
+
+fn pipe() -> io::Result<(OwnedFd, OwnedFd)> {
+    let (read, write) = rustix::pipe::pipe_with(PipeFlags::CLOEXEC)?;
+    // Only init's end: the container's would surprise it.
+    rustix::fs::fcntl_setfl(&read, rustix::fs::OFlags::NONBLOCK)?;
+    Ok((read, write))
+}
+
+/// Whether the kernel drops SIGTERM for a process: it is the init of its pid namespace and neither catches nor blocks it
+/// (`/proc/PID/status`, proc(5)).
+fn ignores_term(status: &str) -> bool {
+    let field = |name: &str| status.lines().find_map(|l| l.strip_prefix(name)).map(str::trim);
+    let term = 1u64 << (libc::SIGTERM - 1);
+    let has_term = |name| field(name).and_then(|mask| u64::from_str_radix(mask, 16).ok()).is_none_or(|m| m & term != 0);
+    let ids: Vec<&str> = field("NSpid:").unwrap_or_default().split_ascii_whitespace().collect();
+    ids.len() > 1 && ids.last() == Some(&"1") && !has_term("SigCgt:") && !has_term("SigBlk:")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn outcomes_are_told_in_words() {
+        for (outcome, text) in [
+            (Outcome::Exited(3), "exit code 3"),
+            (Outcome::Killed(9), "signal 9 (SIGKILL)"),
+            (Outcome::Killed(40), "signal 40"),
+            (Outcome::NotStarted("no".to_owned()), "not started: no"),
+        ] {
+            assert_eq!(outcome.to_string(), text);
+        }
+    }
+
+    #[test]
+    fn the_init_of_a_namespace_that_does_not_catch_sigterm_would_never_get_it() {
+        let status = |ids: &str, blocked: &str, caught: &str| {
+            format!("Name:\tsleep\nNSpid:\t{ids}\nSigBlk:\t{blocked}\nSigIgn:\t0\nSigCgt:\t{caught}\n")
+        };
+        let (none, term) = ("0000000000000000", "0000000000004000");
+        for (ids, blocked, caught, expected) in [
+            ("70\t1", none, none, true),
+            ("70\t1", none, term, false),
+            ("70\t1", term, none, false),
+            ("70\t5", none, none, false),
+            ("70", none, none, false),
+            ("1", none, none, false),
+        ] {
+            assert_eq!(ignores_term(&status(ids, blocked, caught)), expected, "{ids} {blocked} {caught}");
+        }
+        assert!(!ignores_term(""), "a process that is gone");
+    }
+}

@@ -1,0 +1,64 @@
+//! The few system calls that rustix does not offer. Everything unsafe of this crate is here.
+
+#![expect(unsafe_code, reason = "signalfd, signal dispositions and one ioctl have no safe wrapper in rustix")]
+
+use std::io;
+use std::mem;
+use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd};
+
+/// Blocks the given signals and returns a descriptor from which [`read_signal`] takes them. Children inherit the mask and
+/// have to call [`default_signals`].
+pub fn signal_fd(signals: &[libc::c_int]) -> io::Result<OwnedFd> {
+    // SAFETY: `set` is a plain value that sigemptyset initialises; every pointer lives across the calls.
+    unsafe {
+        let mut set: libc::sigset_t = mem::zeroed();
+        libc::sigemptyset(&raw mut set);
+        for signal in signals {
+            libc::sigaddset(&raw mut set, *signal);
+        }
+        if libc::sigprocmask(libc::SIG_BLOCK, &raw const set, std::ptr::null_mut()) != 0 {
+            return Err(io::Error::last_os_error());
+        }
+        let fd = libc::signalfd(-1, &raw const set, libc::SFD_CLOEXEC | libc::SFD_NONBLOCK);
+        if fd < 0 { Err(io::Error::last_os_error()) } else { Ok(OwnedFd::from_raw_fd(fd)) }
+    }
+}
+
+/// The next pending signal, or none.
+pub fn read_signal(fd: impl AsFd) -> Option<libc::c_int> {
+    // SAFETY: the buffer is a signalfd_siginfo and its exact size is passed; all bit patterns are valid for it.
+    unsafe {
+        let mut info: libc::signalfd_siginfo = mem::zeroed();
+        let size = size_of::<libc::signalfd_siginfo>();
+        let read = libc::read(fd.as_fd().as_raw_fd(), (&raw mut info).cast(), size);
+        (usize::try_from(read) == Ok(size)).then_some(info.ssi_signo.cast_signed())
+    }
+}
+
+/// Undoes what programs of ours inherit and a container must not: the signals that PID 1 blocks, and SIGPIPE, which
+/// Rust's runtime ignores.
+pub fn default_signals() {
+    // SAFETY: `none` is a plain value that sigemptyset initialises; SIG_DFL is a valid disposition and no handler runs.
+    unsafe {
+        let mut none: libc::sigset_t = mem::zeroed();
+        libc::sigemptyset(&raw mut none);
+        libc::sigprocmask(libc::SIG_SETMASK, &raw const none, std::ptr::null_mut());
+        libc::signal(libc::SIGPIPE, libc::SIG_DFL);
+    }
+}
+
+/// Sends a signal to every process but this one and the kernel's.
+pub fn kill_all(signal: libc::c_int) {
+    // SAFETY: kill takes no pointer.
+    unsafe {
+        libc::kill(-1, signal);
+    }
+}
+
+/// Bytes that a terminal has not sent yet; 0 when it cannot say.
+pub fn unsent(fd: impl AsFd) -> i32 {
+    let mut bytes: libc::c_int = 0;
+    // SAFETY: TIOCOUTQ writes one int to the pointer, which is valid for it.
+    let status = unsafe { libc::ioctl(fd.as_fd().as_raw_fd(), libc::TIOCOUTQ, &raw mut bytes) };
+    if status == 0 { bytes } else { 0 }
+}

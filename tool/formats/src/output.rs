@@ -1,0 +1,204 @@
+//! Where artefacts go: into a directory, a single file, or standard output.
+//!
+//! Files are written beside their place and renamed when all of a build are whole, so that nobody sees half a build, an error
+//! leaves nothing behind, and what was there before stays until then. Their mode is 0644 under every umask.
+
+use std::fs::{self, File, Permissions};
+use std::io::{self, BufWriter, Stdout, Write};
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+
+use bootwright_oci::Hasher;
+use tempfile::NamedTempFile;
+
+use crate::{Artefact, Error, Format};
+
+/// Mode of every artefact.
+const MODE: u32 = 0o644;
+
+/// Where a build's artefacts go.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Output {
+    /// Files of the formats' names in a directory, which must exist.
+    Directory {
+        /// The directory.
+        directory: PathBuf,
+        /// What the files' names begin with.
+        name: String,
+    },
+    /// One file of any name, for a streamable format.
+    File(PathBuf),
+    /// Standard output, for a streamable format.
+    Stdout,
+}
+
+impl Output {
+    /// The name of the build.
+    pub(crate) fn name(&self) -> &str {
+        match self {
+            Self::Directory { name, .. } => name,
+            Self::File(_) | Self::Stdout => "",
+        }
+    }
+
+    /// Where a file of a format goes; none for standard output.
+    fn path(&self, file: &str) -> Option<PathBuf> {
+        match self {
+            Self::Directory { directory, .. } => Some(directory.join(file)),
+            Self::File(path) => Some(path.clone()),
+            Self::Stdout => None,
+        }
+    }
+
+    /// Refuses what cannot be written, before anything is.
+    pub(crate) fn check(&self, formats: &[Format]) -> Result<(), Error> {
+        let single = |output: String| match formats {
+            [format] if format.is_streamable() => Ok(()),
+            _ => Err(Error::NotStreamable { output }),
+        };
+        match self {
+            Self::Directory { directory, name } => {
+                if !directory.is_dir() {
+                    return Err(Error::NoDirectory(directory.clone()));
+                }
+                let files = formats.iter().flat_map(|f| f.files(name));
+                match files.map(|file| directory.join(file)).find(|path| path.is_dir()) {
+                    Some(path) => Err(Error::IsDirectory(path)),
+                    None => Ok(()),
+                }
+            }
+            Self::File(path) => {
+                single(format!("the file `{}`", path.display()))?;
+                if path.is_dir() {
+                    return Err(Error::IsDirectory(path.clone()));
+                }
+                match parent(path) {
+                    directory if directory.is_dir() => Ok(()),
+                    directory => Err(Error::NoDirectory(directory.to_owned())),
+                }
+            }
+            Self::Stdout => single("standard output".to_owned()),
+        }
+    }
+}
+
+/// The directory that a path lies in.
+fn parent(path: &Path) -> &Path {
+    path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."))
+}
+
+/// All artefacts of one build on their way.
+#[derive(Debug)]
+pub(crate) struct Stage<'o> {
+    output: &'o Output,
+    written: Vec<(Artefact, Option<NamedTempFile>)>,
+}
+
+impl<'o> Stage<'o> {
+    pub(crate) fn new(output: &'o Output) -> Self {
+        Self { output, written: Vec::new() }
+    }
+
+    /// Starts an artefact; [`Stage::keep`] ends it.
+    pub(crate) fn create(&self, format: Format, file: &str) -> Result<Sink, Error> {
+        let path = self.output.path(file);
+        let label = path.as_ref().map_or_else(|| "standard output".to_owned(), |p| p.display().to_string());
+        let failed = |source| Error::Write { path: label.clone(), source };
+        let target = match &path {
+            None => Target::Stdout(io::stdout()),
+            Some(path) => {
+                // Through a symbolic link, as `>` of a shell does; a device or pipe is written as it is.
+                let path = fs::canonicalize(path).unwrap_or_else(|_| path.clone());
+                match fs::metadata(&path) {
+                    Ok(metadata) if !metadata.is_file() => {
+                        Target::Special(File::options().write(true).open(&path).map_err(failed)?)
+                    }
+                    _ => {
+                        let prefix = format!(".{}.", path.file_name().unwrap_or_default().to_string_lossy());
+                        let file = tempfile::Builder::new().prefix(&prefix).suffix(".part").tempfile_in(parent(&path));
+                        Target::File(file.map_err(failed)?, path)
+                    }
+                }
+            }
+        };
+        Ok(Sink { format, path, label, out: Hasher::new(BufWriter::with_capacity(256 << 10, target)) })
+    }
+
+    /// Takes an artefact that is whole.
+    pub(crate) fn keep(&mut self, sink: Sink) -> Result<(), Error> {
+        let Sink { format, path, label, out } = sink;
+        let failed = |source| Error::Write { path: label.clone(), source };
+        let (buffered, digest, size) = out.finish();
+        let target = buffered.into_inner().map_err(|e| failed(e.into_error()))?;
+        let mut artefact = Artefact { format, path, size, digest };
+        let file = match target {
+            Target::Stdout(mut out) => out.flush().map(|()| None),
+            Target::Special(mut out) => out.flush().map(|()| None),
+            Target::File(file, path) => {
+                artefact.path = Some(path);
+                file.as_file().set_permissions(Permissions::from_mode(MODE)).map(|()| Some(file))
+            }
+        };
+        self.written.push((artefact, file.map_err(failed)?));
+        Ok(())
+    }
+
+    /// Gives all artefacts their names.
+    pub(crate) fn commit(self) -> Result<Vec<Artefact>, Error> {
+        let mut artefacts = Vec::new();
+        for (artefact, file) in self.written {
+            if let (Some(file), Some(path)) = (file, &artefact.path) {
+                let failed =
+                    |e: tempfile::PersistError| Error::Write { path: path.display().to_string(), source: e.error };
+                file.persist(path).map_err(failed)?;
+            }
+            artefacts.push(artefact);
+        }
+        Ok(artefacts)
+    }
+}
+
+/// One artefact on its way.
+#[derive(Debug)]
+pub(crate) struct Sink {
+    format: Format,
+    path: Option<PathBuf>,
+    /// What errors call it.
+    pub(crate) label: String,
+    out: Hasher<BufWriter<Target>>,
+}
+
+impl Write for Sink {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.out.write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.out.flush()
+    }
+}
+
+#[derive(Debug)]
+enum Target {
+    File(NamedTempFile, PathBuf),
+    Special(File),
+    Stdout(Stdout),
+}
+
+impl Write for Target {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        match self {
+            Self::File(file, _) => file.write(bytes),
+            Self::Special(file) => file.write(bytes),
+            Self::Stdout(out) => out.write(bytes),
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        match self {
+            Self::File(file, _) => file.flush(),
+            Self::Special(file) => file.flush(),
+            Self::Stdout(out) => out.flush(),
+        }
+    }
+}

@@ -1,0 +1,947 @@
+//! What specs mean: every key arrives, files merge, labels give way, and what is written back reads the same.
+
+use std::path::{Path, PathBuf};
+
+use bootwright_spec::{
+    ContainerConfig, FileContents, Input, OnFail, Owner, Package, Severity, Sources, Spec, VolumeFormat, load,
+    markdown, parse_label, parse_package, schema, to_json, to_yaml,
+};
+use proptest::prelude::*;
+use serde_json::{Value, json};
+
+fn input(name: &str, text: &str, directory: &str) -> Input {
+    Input { name: name.into(), text: text.into(), directory: Some(PathBuf::from(directory)) }
+}
+
+fn load_all(texts: &[&str]) -> Spec {
+    let inputs = texts.iter().enumerate().map(|(i, text)| input(&format!("{i}.yml"), text, "dir")).collect();
+    let mut sources = Sources::default();
+    load(inputs, Some(Path::new("/home/me")), &mut sources)
+        .unwrap_or_else(|found| panic!("{}", found.render(&sources, false)))
+}
+
+fn merged(texts: &[&str]) -> Value {
+    serde_json::from_str(&to_json(&load_all(texts))).expect("JSON")
+}
+
+fn label(text: &str) -> ContainerConfig {
+    let mut sources = Sources::default();
+    parse_label("label", text, &mut sources).unwrap_or_else(|found| panic!("{}", found.render(&sources, false)))
+}
+
+fn package(text: &str) -> Package {
+    let mut sources = Sources::default();
+    parse_package(input("build.yml", text, "pkg"), None, &mut sources)
+        .unwrap_or_else(|found| panic!("{}", found.render(&sources, false)))
+}
+
+/// A spec without its places: Debug shows everything else.
+fn placeless(spec: &Spec) -> String {
+    let mut spec = spec.clone();
+    spec.warnings.clear();
+    let text = format!("{spec:?}");
+    let mut parts = text.split("Span { ");
+    let first = parts.next().unwrap_or_default().to_owned();
+    parts.fold(first, |out, part| out + part.split_once(" }").map_or("", |(_, rest)| rest))
+}
+
+/// Every key of LinuxKit's YAML and every one of ours.
+const EVERY_KEY: &str = r#"
+x-note: ignored
+kernel:
+  image: "@pkg:../kernel"
+  cmdline: console=ttyS0 page_poison=1
+  binary: bzImage
+  tar: kernel-dev.tar
+  ucode: intel-ucode.cpio
+  modules: [virtio, "snd_*", loop]
+init:
+  - linuxkit/init:v1.1
+  - linuxkit/runc:v1@sha256:0123456789012345678901234567890123456789012345678901234567890123
+  - oci-archive:my images/init.tar
+onboot:
+  - name: dhcpcd
+    image: linuxkit/dhcpcd:v1
+    command: [/sbin/dhcpcd, --nobackground, -f, /dhcpcd.conf, "-1"]
+  - name: all
+    image: "@pkg:/abs/pkg"
+    x-comment: ignored
+    capabilities: [CAP_NET_ADMIN, CAP_SYS_TIME]
+    ambient: [CAP_NET_RAW]
+    mounts:
+      - type: cgroup
+        options: [rw, nosuid]
+      - source: mqueue
+      - destination: /dev
+      - {type: bind, source: data, destination: /data, options: [ro]}
+      - {source: /var/lib, destination: /lib, options: [rbind]}
+      - {type: ext4, source: /dev/sda1, destination: mnt}
+    binds: ["/etc/resolv.conf:/etc/resolv.conf", "/dev:/dev:ro,nosuid", "data:/srv:ro,nosuid"]
+    devices:
+      - {path: all, type: b}
+      - {path: /dev/console, type: c, major: 5, minor: 1, mode: "0666"}
+      - {path: /dev/null, type: c, major: 1, minor: 3, mode: 0o600}
+    tmpfs: [/tmp, "/run:size=1m,mode=755"]
+    env: [PATH=/bin, EMPTY=, "SPACE=a b"]
+    cwd: /srv
+    net: /run/netns/x
+    ipc: new
+    uts: new
+    pid: host
+    userns: new
+    cgroupns: host
+    hostname: box
+    readonly: yes
+    maskedPaths: [/proc/kcore]
+    readonlyPaths: []
+    uid: "1000"
+    gid: redis
+    additionalGids: [10, "11", wheel]
+    noNewPrivileges: true
+    oomScoreAdj: -800
+    rootfsPropagation: shared
+    cgroupsPath: systemreserved
+    resources:
+      devices: [{allow: false, access: rwm, type: c, major: 1, minor: -1}]
+      memory: {limit: 67108864, reservation: 1048576, kernel: 5, useHierarchy: false, checkBeforeUpdate: on, swap: -1, kernelTCP: 1, disableOOMKiller: true, swappiness: 10}
+      cpu: {shares: 512, quota: 1000, burst: 5, period: 2000, realtimeRuntime: 1, realtimePeriod: 2, cpus: "0-1", mems: 0, idle: 0}
+      pids: {limit: 100}
+      blockio:
+        weight: 10
+        leafweight: 20
+        weightDevice: [{major: 8, minor: 0, weight: 5, leafWeight: 6}]
+        throttlereadbpsdevice: [{major: 8, minor: 0, rate: 1}]
+        throttleWriteBpsDevice: [{major: 8, minor: 0, rate: 2}]
+        throttleReadIOPSDevice: [{major: 8, minor: 0, rate: 3}]
+        throttleWriteIOPSDevice: [{major: 8, minor: 0, rate: 4}]
+      hugepageLimits: [{pageSize: 2MB, limit: 4096}]
+      network: {classID: 1048577, priorities: [{name: eth0, priority: 500}]}
+      rdma: {mlx5_1: {hcaHandles: 3, hcaObjects: 10000}}
+      unified: {memory.high: 64M, cgroup.freeze: 1}
+    sysctl: {net.ipv4.ip_forward: 1, net.core.somaxconn: "1024"}
+    rlimits: ["RLIMIT_NOFILE,100,200", "memlock,unlimited,unlimited"]
+    uidMappings: [{hostID: 100000, containerID: 0, size: 65536}]
+    gidMappings: [{hostid: 100000, containerid: 1, size: 65536}]
+    annotations: {org.example.key: value}
+    runtime:
+      cgroups: [systemreserved]
+      mounts:
+        - {type: overlay, source: overlay, destination: etc/ssl, options: ["lowerdir=/etc/ssl"]}
+      mkdir: [/var/lib/x, relative]
+      interfaces:
+        - {name: wg0, add: wireguard, createInRoot: true}
+        - {name: veth1, add: veth, peer: veth0}
+        - name: eth1
+      bindNS: {cgroup: /n/c, ipc: /n/i, mnt: /n/m, net: /n/n, pid: /n/p, user: /n/u, uts: /n/h}
+      namespace: other
+    seccomp: unconfined
+    onfail: continue
+onshutdown:
+  - {name: Shut Down, image: busybox, command: [/bin/echo, bye]}
+services:
+  - name: redis
+    image: redis:7
+    capabilities.add: [CAP_NET_BIND_SERVICE]
+    binds.add: ["/var/lib/redis:/data:rw"]
+    onfail: retry
+volumes:
+  - {name: data, readonly: true}
+  - {name: full, image: alpine, format: oci, platforms: [linux/amd64, linux/arm64/v8]}
+files:
+  - {path: //etc/./redis/, directory: true, mode: "0755", uid: redis}
+  - {path: /etc/motd, contents: "hello\nworld\n", mode: 0644}
+  - {path: etc/link, symlink: ../motd}
+  - {path: etc/key, source: ~/.ssh/key, optional: true, mode: "0o400", uid: 0, gid: "5"}
+  - {path: etc/conf, source: ./conf, uid: root}
+  - {path: etc/machine.yml, metadata: yaml}
+  - {path: etc/machine.json, metadata: json}
+trust: {org: [linuxkit], image: [a]}
+"#;
+
+#[test]
+fn every_key_arrives() {
+    let document = merged(&[EVERY_KEY]);
+    insta::assert_snapshot!(format!("{document:#}"), @r##"
+    {
+      "kernel": {
+        "image": "@pkg:dir/../kernel",
+        "cmdline": "console=ttyS0 page_poison=1",
+        "binary": "bzImage",
+        "tar": "kernel-dev.tar",
+        "ucode": "intel-ucode.cpio",
+        "modules": [
+          "virtio",
+          "snd_*",
+          "loop"
+        ]
+      },
+      "init": [
+        "linuxkit/init:v1.1",
+        "linuxkit/runc:v1@sha256:0123456789012345678901234567890123456789012345678901234567890123",
+        "oci-archive:my images/init.tar"
+      ],
+      "volumes": [
+        {
+          "name": "data",
+          "readonly": true
+        },
+        {
+          "name": "full",
+          "image": "alpine",
+          "format": "oci",
+          "platforms": [
+            "linux/amd64",
+            "linux/arm64/v8"
+          ]
+        }
+      ],
+      "onboot": [
+        {
+          "name": "dhcpcd",
+          "image": "linuxkit/dhcpcd:v1",
+          "command": [
+            "/sbin/dhcpcd",
+            "--nobackground",
+            "-f",
+            "/dhcpcd.conf",
+            "-1"
+          ]
+        },
+        {
+          "name": "all",
+          "image": "@pkg:/abs/pkg",
+          "env": [
+            "PATH=/bin",
+            "EMPTY=",
+            "SPACE=a b"
+          ],
+          "cwd": "/srv",
+          "uid": 1000,
+          "gid": "redis",
+          "additionalGids": [
+            10,
+            11,
+            "wheel"
+          ],
+          "capabilities": [
+            "CAP_NET_ADMIN",
+            "CAP_SYS_TIME"
+          ],
+          "ambient": [
+            "CAP_NET_RAW"
+          ],
+          "noNewPrivileges": true,
+          "seccomp": "unconfined",
+          "readonly": true,
+          "mounts": [
+            {
+              "type": "cgroup",
+              "source": "cgroup",
+              "destination": "/sys/fs/cgroup",
+              "options": [
+                "rw",
+                "nosuid"
+              ]
+            },
+            {
+              "type": "mqueue",
+              "source": "mqueue",
+              "destination": "/dev/mqueue"
+            },
+            {
+              "type": "tmpfs",
+              "source": "tmpfs",
+              "destination": "/dev"
+            },
+            {
+              "type": "bind",
+              "source": "data",
+              "destination": "/data",
+              "options": [
+                "ro"
+              ]
+            },
+            {
+              "type": "bind",
+              "source": "/var/lib",
+              "destination": "/lib",
+              "options": [
+                "rbind"
+              ]
+            },
+            {
+              "type": "ext4",
+              "source": "/dev/sda1",
+              "destination": "/mnt"
+            }
+          ],
+          "binds": [
+            "/etc/resolv.conf:/etc/resolv.conf",
+            "/dev:/dev:ro,nosuid",
+            "data:/srv:ro,nosuid"
+          ],
+          "tmpfs": [
+            "/tmp",
+            "/run:size=1m,mode=755"
+          ],
+          "devices": [
+            {
+              "path": "all",
+              "type": "b",
+              "major": 0,
+              "minor": 0
+            },
+            {
+              "path": "/dev/console",
+              "type": "c",
+              "major": 5,
+              "minor": 1,
+              "mode": "0666"
+            },
+            {
+              "path": "/dev/null",
+              "type": "c",
+              "major": 1,
+              "minor": 3,
+              "mode": "0600"
+            }
+          ],
+          "maskedPaths": [
+            "/proc/kcore"
+          ],
+          "readonlyPaths": [],
+          "net": "/run/netns/x",
+          "ipc": "new",
+          "uts": "new",
+          "pid": "host",
+          "userns": "new",
+          "cgroupns": "host",
+          "uidMappings": [
+            {
+              "hostID": 100000,
+              "containerID": 0,
+              "size": 65536
+            }
+          ],
+          "gidMappings": [
+            {
+              "hostID": 100000,
+              "containerID": 1,
+              "size": 65536
+            }
+          ],
+          "hostname": "box",
+          "oomScoreAdj": -800,
+          "rootfsPropagation": "shared",
+          "cgroupsPath": "systemreserved",
+          "resources": {
+            "devices": [
+              {
+                "allow": false,
+                "access": "rwm",
+                "type": "c",
+                "major": 1,
+                "minor": -1
+              }
+            ],
+            "memory": {
+              "limit": 67108864,
+              "reservation": 1048576,
+              "kernel": 5,
+              "useHierarchy": false,
+              "checkBeforeUpdate": true,
+              "swap": -1,
+              "kernelTCP": 1,
+              "disableOOMKiller": true,
+              "swappiness": 10
+            },
+            "cpu": {
+              "shares": 512,
+              "quota": 1000,
+              "burst": 5,
+              "period": 2000,
+              "realtimeRuntime": 1,
+              "realtimePeriod": 2,
+              "cpus": "0-1",
+              "mems": "0",
+              "idle": 0
+            },
+            "pids": {
+              "limit": 100
+            },
+            "blockIO": {
+              "weight": 10,
+              "leafWeight": 20,
+              "weightDevice": [
+                {
+                  "major": 8,
+                  "minor": 0,
+                  "weight": 5,
+                  "leafWeight": 6
+                }
+              ],
+              "throttleReadBpsDevice": [
+                {
+                  "major": 8,
+                  "minor": 0,
+                  "rate": 1
+                }
+              ],
+              "throttleWriteBpsDevice": [
+                {
+                  "major": 8,
+                  "minor": 0,
+                  "rate": 2
+                }
+              ],
+              "throttleReadIOPSDevice": [
+                {
+                  "major": 8,
+                  "minor": 0,
+                  "rate": 3
+                }
+              ],
+              "throttleWriteIOPSDevice": [
+                {
+                  "major": 8,
+                  "minor": 0,
+                  "rate": 4
+                }
+              ]
+            },
+            "hugepageLimits": [
+              {
+                "pageSize": "2MB",
+                "limit": 4096
+              }
+            ],
+            "network": {
+              "classID": 1048577,
+              "priorities": [
+                {
+                  "name": "eth0",
+                  "priority": 500
+                }
+              ]
+            },
+            "rdma": {
+              "mlx5_1": {
+                "hcaHandles": 3,
+                "hcaObjects": 10000
+              }
+            },
+            "unified": {
+              "memory.high": "64M",
+              "cgroup.freeze": "1"
+            }
+          },
+          "sysctl": {
+            "net.ipv4.ip_forward": "1",
+            "net.core.somaxconn": "1024"
+          },
+          "rlimits": [
+            "RLIMIT_NOFILE,100,200",
+            "RLIMIT_MEMLOCK,unlimited,unlimited"
+          ],
+          "annotations": {
+            "org.example.key": "value"
+          },
+          "runtime": {
+            "cgroups": [
+              "systemreserved"
+            ],
+            "mounts": [
+              {
+                "type": "overlay",
+                "source": "overlay",
+                "destination": "etc/ssl",
+                "options": [
+                  "lowerdir=/etc/ssl"
+                ]
+              }
+            ],
+            "mkdir": [
+              "/var/lib/x",
+              "relative"
+            ],
+            "interfaces": [
+              {
+                "name": "wg0",
+                "add": "wireguard",
+                "createInRoot": true
+              },
+              {
+                "name": "veth1",
+                "add": "veth",
+                "peer": "veth0"
+              },
+              {
+                "name": "eth1"
+              }
+            ],
+            "bindNS": {
+              "cgroup": "/n/c",
+              "ipc": "/n/i",
+              "mnt": "/n/m",
+              "net": "/n/n",
+              "pid": "/n/p",
+              "user": "/n/u",
+              "uts": "/n/h"
+            },
+            "namespace": "other"
+          },
+          "onfail": "continue"
+        }
+      ],
+      "onshutdown": [
+        {
+          "name": "Shut Down",
+          "image": "busybox",
+          "command": [
+            "/bin/echo",
+            "bye"
+          ]
+        }
+      ],
+      "services": [
+        {
+          "name": "redis",
+          "image": "redis:7",
+          "capabilities.add": [
+            "CAP_NET_BIND_SERVICE"
+          ],
+          "binds.add": [
+            "/var/lib/redis:/data:rw"
+          ],
+          "onfail": "retry"
+        }
+      ],
+      "files": [
+        {
+          "path": "etc/redis",
+          "directory": true,
+          "mode": "0755",
+          "uid": "redis"
+        },
+        {
+          "path": "etc/motd",
+          "contents": "hello\nworld\n",
+          "mode": "0644"
+        },
+        {
+          "path": "etc/link",
+          "symlink": "../motd"
+        },
+        {
+          "path": "etc/key",
+          "source": "/home/me/.ssh/key",
+          "optional": true,
+          "mode": "0400",
+          "uid": 0,
+          "gid": 5
+        },
+        {
+          "path": "etc/conf",
+          "source": "dir/conf",
+          "uid": 0
+        },
+        {
+          "path": "etc/machine.yml",
+          "metadata": "yaml"
+        },
+        {
+          "path": "etc/machine.json",
+          "metadata": "json"
+        }
+      ]
+    }
+    "##);
+}
+
+#[test]
+fn ignored_keys_are_named() {
+    let warnings: Vec<_> = load_all(&[EVERY_KEY]).warnings.into_iter().map(|w| (w.severity, w.message)).collect();
+    assert_eq!(warnings, [(Severity::Warning, "`trust` is ignored".to_owned())]);
+    for (text, message) in [
+        ("init: [a]\nkernel: {cmdline: x}\n", "`kernel` without an image: the machine gets no kernel"),
+        (
+            "onboot: [{name: a, image: x, capabilities: [CAP_BPF], capabilities.add: [CAP_KILL]}]",
+            "`capabilities.add` does nothing beside `capabilities`",
+        ),
+        (
+            "volumes: [{name: a, image: x, platforms: [linux/amd64]}]",
+            "`platforms` does nothing for a `filesystem` volume",
+        ),
+        ("files: [{path: a, contents: \"@pkg:x\"}]", "`@pkg:` is resolved only where an image is named"),
+        (
+            "onboot: [{name: a, image: x, mounts: [{type: tmpfs, destination: /x, uidmappings: []}]}]",
+            "`onboot[0].mounts[0].uidmappings` is ignored",
+        ),
+    ] {
+        let messages: Vec<_> = load_all(&[text]).warnings.into_iter().map(|warning| warning.message).collect();
+        assert_eq!(messages, [message], "{text}");
+    }
+}
+
+#[test]
+fn owners_and_modes_are_what_was_meant() {
+    let spec = load_all(&[EVERY_KEY]);
+    let config = &spec.onboot[1].config;
+    assert_eq!(config.uid.as_ref().unwrap().value, Owner::Id(1000));
+    assert_eq!(config.gid.as_ref().unwrap().value, Owner::Name("redis".into()));
+    assert_eq!(config.onfail.unwrap().value, OnFail::Continue);
+    let modes: Vec<_> = spec.files.iter().map(|file| file.mode).collect();
+    assert_eq!(modes, [Some(0o755), Some(0o644), None, Some(0o400), None, None, None]);
+    assert_eq!(spec.volumes[1].format, VolumeFormat::Oci);
+    let FileContents::Source(key) = &spec.files[3].contents else { panic!("a source") };
+    assert_eq!(key.value, Path::new("/home/me/.ssh/key"));
+    let FileContents::Source(conf) = &spec.files[4].contents else { panic!("a source") };
+    assert_eq!(conf.value, Path::new("dir/conf"));
+    assert_eq!(spec.kernel.unwrap().image.unwrap().value, "@pkg:dir/../kernel");
+}
+
+#[test]
+fn scalars_are_the_text_that_was_written() {
+    let document = merged(&[
+        "kernel: {image: no, cmdline: 1.10}\ninit: [1e3, 0x10]\nservices: [{name: 0123, image: ~x, command: [yes, 5, true, \"@daily\"], env: [A=on]}]\nfiles: [{path: a, contents: \"@x\"}]\n",
+    ]);
+    let expected = json!({
+        "kernel": {"image": "no", "cmdline": "1.10"},
+        "init": ["1e3", "0x10"],
+        "services": [{"name": "0123", "image": "~x", "command": ["yes", "5", "true", "@daily"], "env": ["A=on"]}],
+        "files": [{"path": "a", "contents": "@x"}],
+    });
+    assert_eq!(document, expected);
+}
+
+#[test]
+fn anchors_aliases_and_merge_keys_work() {
+    let document = merged(&[
+        "x-base: &base {image: x, net: host, env: &env [A=1]}\nx-more: &more {net: new, pid: host}\nservices:\n  - {name: a, <<: *base, env: *env}\n  - <<: [*more, *base]\n    name: b\n    image: y\n",
+    ]);
+    let expected = json!({"services": [
+        {"name": "a", "image": "x", "env": ["A=1"], "net": "host"},
+        {"name": "b", "image": "y", "env": ["A=1"], "net": "new", "pid": "host"},
+    ]});
+    assert_eq!(document, expected);
+}
+
+#[test]
+fn empty_lists_and_later_documents_that_hold_nothing_are_fine() {
+    let text = "---\ninit: [a]\nonboot:\nservices: []\nfiles: # none yet\nkernel:\n...\n---\n";
+    assert_eq!(merged(&[text]), json!({"init": ["a"]}));
+}
+
+#[test]
+fn files_merge_from_left_to_right() {
+    let base = "kernel: {image: k, cmdline: a, tar: none}\ninit: [i]\nvolumes: [{name: v}]\nservices: [{name: a, image: x}]\nfiles: [{path: f, contents: one}]\n";
+    let more = "kernel: {cmdline: b, binary: bz, tar: \"\"}\ninit: [j]\nonboot: [{name: a, image: x}, {name: a, image: x, binds: [\"v:/v\"]}]\nservices: [{name: b, image: y, mounts: [{type: bind, source: w, destination: /w}]}]\n";
+    let last = "kernel: {image: \"\", ucode: u}\nvolumes: [{name: w}]\nonshutdown: [{name: z, image: z}]\nfiles: [{path: f, contents: two}]\n";
+    let expected = json!({
+        "kernel": {"image": "k", "cmdline": "b", "binary": "bz", "tar": "", "ucode": "u"},
+        "init": ["i", "j"],
+        "volumes": [{"name": "v"}, {"name": "w"}],
+        "onboot": [{"name": "a", "image": "x"}, {"name": "a", "image": "x", "binds": ["v:/v"]}],
+        "onshutdown": [{"name": "z", "image": "z"}],
+        "services": [
+            {"name": "a", "image": "x"},
+            {"name": "b", "image": "y", "mounts": [{"type": "bind", "source": "w", "destination": "/w"}]},
+        ],
+        "files": [{"path": "f", "contents": "one"}, {"path": "f", "contents": "two"}],
+    });
+    assert_eq!(merged(&[base, more, last]), expected);
+}
+
+/// What a container becomes when its entry is laid over a label.
+fn over(entry: &str, of_label: &str) -> Value {
+    let spec = load_all(&[&format!("services: [{{name: a, image: x, {entry}}}]")]);
+    let mut service = spec.services[0].clone();
+    service.config = service.config.over(label(of_label));
+    let text = to_json(&Spec { services: vec![service], ..Spec::default() });
+    let mut service = serde_json::from_str::<Value>(&text).expect("JSON")["services"][0].take();
+    let map = service.as_object_mut().expect("a map");
+    map.remove("name");
+    map.remove("image");
+    service
+}
+
+#[test]
+fn the_entry_wins_over_the_label() {
+    for (entry, label, expected) in [
+        ("net: new", r#"{"net": "host", "pid": "host"}"#, json!({"net": "new", "pid": "host"})),
+        ("command: [a]", "command: [b, c]\n", json!({"command": ["a"]})),
+        ("binds: []", r#"{"binds": ["/a:/a"], "binds.add": ["/b:/b"]}"#, json!({"binds": []})),
+        (
+            r#"binds.add: ["/c:/c"]"#,
+            r#"{"binds": ["/a:/a"], "binds.add": ["/b:/b"]}"#,
+            json!({"binds": ["/a:/a"], "binds.add": ["/b:/b", "/c:/c"]}),
+        ),
+        (
+            "capabilities.add: [CAP_BPF]",
+            r#"{"capabilities": ["all"]}"#,
+            json!({"capabilities": ["all"], "capabilities.add": ["CAP_BPF"]}),
+        ),
+        (
+            "capabilities: [none]",
+            r#"{"capabilities": ["CAP_BPF"], "capabilities.add": ["CAP_KILL"]}"#,
+            json!({"capabilities": ["none"]}),
+        ),
+        (
+            "sysctl: {a: b}",
+            r#"{"sysctl": {"c": "d"}, "annotations": {"e": "f"}}"#,
+            json!({"sysctl": {"a": "b"}, "annotations": {"e": "f"}}),
+        ),
+        (
+            "runtime: {mkdir: [/a], bindNS: {net: /n}}",
+            r#"{"runtime": {"mkdir": ["/b"], "cgroups": ["c"], "bindNS": {"net": "/m", "pid": "/p"}}}"#,
+            json!({"runtime": {"mkdir": ["/a"], "cgroups": ["c"], "bindNS": {"net": "/n", "pid": "/p"}}}),
+        ),
+        ("net: \"\"", r#"{"net": "host"}"#, json!({"net": "host"})),
+        (
+            "resources: {pids: {limit: 1}}",
+            r#"{"resources": {"memory": {"limit": 1}}}"#,
+            json!({"resources": {"pids": {"limit": 1}}}),
+        ),
+        ("readonly: false", "readonly: true", json!({"readonly": false})),
+    ] {
+        assert_eq!(over(entry, label), expected, "{entry} over {label}");
+    }
+}
+
+#[test]
+fn labels_are_json_or_yaml() {
+    // Tabs between tokens and surrogate pairs are JSON, but not YAML.
+    let tabs = label("{\n\t\"env\": [\"A=\\ud83d\\ude00\"],\n\t\"readonly\":\ttrue\n}");
+    assert_eq!(tabs.env.unwrap()[0].value, "A=\u{1f600}");
+    assert!(tabs.readonly.unwrap().value);
+    assert!(label("net: host\n").namespaces.net.is_some());
+    assert!(label("{}").env.is_none());
+    assert!(label(" \n").env.is_none());
+    assert!(label(r#"{"env": null, "runtime": {"mkdir": null}}"#).env.is_none());
+}
+
+#[test]
+fn packages_are_read() {
+    let package = package(
+        r#"
+image: web
+arches: [amd64]
+config: {capabilities: [CAP_NET_BIND_SERVICE], devices: [{path: /dev/null, type: c, mode: 0666}], readonly: yes}
+cargo: {package: web, path: /usr/bin/web, links: [/bin/w], features: [a]}
+debian: {packages: [busybox-static], depends: false, exclude: ["usr/share/**"]}
+files: [{path: etc, source: etc}]
+process: {entrypoint: [/usr/bin/web], env: [A=1], workdir: /srv}
+labels: {org.example: "1"}
+network: true
+buildArgs: [A=1]
+depends: {docker-images: {list: [x], target: y.tar}}
+"#,
+    );
+    assert_eq!((package.image.value.as_str(), package.org.as_str()), ("web", "bootwright"));
+    assert_eq!(package.arches.len(), 1);
+    let config = json!({"capabilities": ["CAP_NET_BIND_SERVICE"], "readonly": true, "devices": [{"path": "/dev/null", "type": "c", "major": 0, "minor": 0, "mode": "0666"}]});
+    assert_eq!(package.config, Some(config));
+    let cargo = package.cargo.unwrap();
+    assert_eq!(
+        (cargo.path.value.as_str(), cargo.profile.as_str(), cargo.libc.as_str()),
+        ("usr/bin/web", "image", "musl")
+    );
+    assert_eq!(cargo.links, ["bin/w"]);
+    let debian = package.debian.unwrap();
+    assert!(!debian.depends && !debian.kernel);
+    let FileContents::Source(source) = &package.files[0].contents else { panic!("a source") };
+    assert_eq!(source.value, Path::new("pkg/etc"));
+    assert_eq!(package.process.workdir.as_deref(), Some("/srv"));
+    assert_eq!(package.labels, [("org.example".to_owned(), "1".to_owned())]);
+}
+
+/// What is written back reads the same.
+fn round_trip(spec: &Spec) {
+    let yaml = to_yaml(spec);
+    for text in [&yaml, &to_json(spec)] {
+        let mut sources = Sources::default();
+        let again = load(vec![input("again.yml", text, "")], None, &mut sources)
+            .unwrap_or_else(|found| panic!("{}\n{text}", found.render(&sources, false)));
+        assert_eq!(placeless(&again), placeless(spec), "{text}");
+        assert_eq!(to_yaml(&again), yaml);
+    }
+}
+
+#[test]
+fn what_is_written_back_reads_the_same() {
+    round_trip(&load_all(&[EVERY_KEY]));
+    round_trip(&load_all(&["init: []\n"]));
+}
+
+#[test]
+fn written_yaml_is_readable() {
+    let text = "kernel: {image: k, cmdline: \"console=ttyS0 a=b\"}\ninit: [\"a:1\", \"yes\", \"-x\"]\nfiles:\n  - {path: etc/x, contents: \"#!/bin/sh\\n\\n\\techo  hi \\n\"}\n  - {path: y, contents: \" lead\\n\", uid: 5, mode: \"04755\"}\n  - {path: z, contents: \"\"}\nservices: [{name: a b, image: x, sysctl: {}, binds: [\"/a:/b\"], command: []}]\n";
+    insta::assert_snapshot!(to_yaml(&load_all(&[text])), @r##"
+    kernel:
+      image: k
+      cmdline: console=ttyS0 a=b
+    init:
+      - a:1
+      - "yes"
+      - "-x"
+    services:
+      - name: a b
+        image: x
+        command: []
+        binds:
+          - /a:/b
+        sysctl: {}
+    files:
+      - path: etc/x
+        contents: |
+          #!/bin/sh
+
+          	echo  hi 
+      - path: "y"
+        contents: " lead\n"
+        mode: "4755"
+        uid: 5
+      - path: z
+        contents: ""
+    "##);
+}
+
+/// Texts of every kind that could go wrong in YAML.
+fn any_text() -> impl Strategy<Value = String> {
+    prop_oneof![
+        4 => "[a-z]{1,8}",
+        2 => "[ -~]{0,12}",
+        1 => "[ \\t\\n#:a'\"|>-]{0,12}",
+        1 => "\\PC{0,8}",
+        1 => proptest::collection::vec(any::<char>().prop_filter("no NUL", |c| *c != '\0'), 0..6).prop_map(|chars| chars.into_iter().collect()),
+        1 => proptest::sample::select(vec!["true", "no", "null", "~", "1.10", "0x1f", "---", "...", "<<", "=", "-", "?", "a: b", "a #b", "\u{feff}", "\u{2028}", "\u{85}", "|\n x", "@pkg"]).prop_map(str::to_owned),
+    ]
+}
+
+fn name() -> impl Strategy<Value = String> {
+    "[a-zA-Z0-9_. -]{0,6}[a-z]"
+}
+
+fn any_config() -> impl Strategy<Value = Value> {
+    let keys = vec![
+        ("command", proptest::collection::vec(any_text(), 0..4).prop_map(|list| json!(list)).boxed()),
+        ("env", proptest::collection::vec(any_text().prop_map(|value| format!("A={value}")), 0..3).prop_map(|list| json!(list)).boxed()),
+        ("cwd", any_text().prop_map(|text| json!(format!("/{text}"))).boxed()),
+        ("hostname", any_text().prop_map(|text| json!(text)).boxed()),
+        ("net", proptest::sample::select(vec!["host", "new", "none", "/run/x"]).prop_map(|word| json!(word)).boxed()),
+        ("readonly", any::<bool>().prop_map(|flag| json!(flag)).boxed()),
+        ("uid", prop_oneof![(0..u32::MAX).prop_map(|id| json!(id)), "[a-z]{1,8}".prop_map(|name| json!(name))].boxed()),
+        ("oomScoreAdj", (-1000..1000).prop_map(|value| json!(value)).boxed()),
+        ("capabilities", proptest::sample::subsequence(vec!["CAP_KILL", "CAP_BPF", "CAP_CHOWN"], 0..3).prop_map(|list| json!(list)).boxed()),
+        ("tmpfs", any::<bool>().prop_map(|plain| if plain { json!(["/t"]) } else { json!(["/t:size=1m,ro"]) }).boxed()),
+        ("sysctl", proptest::collection::btree_map(any_text(), any_text(), 0..3).prop_map(|map| json!(map)).boxed()),
+        ("annotations", proptest::collection::btree_map(any_text(), any_text(), 0..3).prop_map(|map| json!(map)).boxed()),
+        ("devices", (0u32..0o7777, 0i64..300).prop_map(|(mode, major)| json!([{"path": "/dev/x", "type": "c", "major": major, "mode": format!("{mode:o}")}])).boxed()),
+        ("rlimits", (0u64..9, 9u64..).prop_map(|(soft, hard)| json!([format!("nofile,{soft},{hard}")])).boxed()),
+        ("mounts", any_text().prop_map(|text| json!([{"type": "tmpfs", "destination": format!("/{text}")}, {"type": "proc"}])).boxed()),
+        ("runtime", proptest::collection::vec(any_text().prop_filter("filled", |text| !text.is_empty()), 0..3).prop_map(|list| json!({"mkdir": list, "bindNS": {"net": "/n"}})).boxed()),
+        ("resources", (0i64.., any_text()).prop_map(|(limit, cpus)| json!({"memory": {"limit": limit}, "cpu": {"cpus": cpus}, "blockio": {}})).boxed()),
+        ("onfail", proptest::sample::select(vec!["continue", "retry", "shell"]).prop_map(|word| json!(word)).boxed()),
+    ];
+    let each: Vec<_> = keys
+        .into_iter()
+        .map(|(key, value)| proptest::option::weighted(0.3, value).prop_map(move |value| (key, value)))
+        .collect();
+    each.prop_map(|pairs| {
+        pairs
+            .into_iter()
+            .filter_map(|(key, value)| Some((key.to_owned(), value?)))
+            .collect::<serde_json::Map<_, _>>()
+            .into()
+    })
+}
+
+fn any_spec() -> impl Strategy<Value = Value> {
+    let container = (name(), any_config()).prop_map(|(name, mut config)| {
+        config["name"] = json!(name);
+        config["image"] = json!("x");
+        config
+    });
+    let file = (name(), any_text(), proptest::option::of(0u32..0o7777)).prop_map(|(path, contents, mode)| {
+        let mut file = json!({"path": format!("f/{path}"), "contents": contents});
+        if let Some(mode) = mode {
+            file["mode"] = json!(format!("{mode:04o}"));
+        }
+        file
+    });
+    let containers = proptest::collection::vec(container, 0..3);
+    (any_text(), containers, proptest::collection::vec(file, 0..3))
+        .prop_map(|(cmdline, onboot, files)| json!({"kernel": {"image": "k", "cmdline": cmdline}, "onboot": onboot, "files": files}))
+}
+
+proptest! {
+    #[test]
+    fn any_spec_written_back_reads_the_same(spec in any_spec()) {
+        round_trip(&load_all(&[&spec.to_string()]));
+    }
+
+    #[test]
+    fn any_text_is_refused_or_read(text in "[a-z:\\- \\n\\[\\]{}\"'&*<|>!%@#,?]{0,80}") {
+        let mut sources = Sources::default();
+        match load(vec![input("a.yml", &text, "")], None, &mut sources) {
+            Ok(spec) => round_trip(&spec),
+            Err(found) => prop_assert!(found.render(&sources, true).contains("error")),
+        }
+    }
+}
+
+#[test]
+fn the_schema_is_made_of_the_same_table() {
+    let schema = schema();
+    assert_eq!(schema["additionalProperties"], json!(false));
+    assert_eq!(schema["patternProperties"], json!({"^x-": {}}));
+    let container = &schema["definitions"]["container"];
+    assert_eq!(container["required"], json!(["name", "image"]));
+    assert_eq!(container["properties"]["onfail"]["enum"][0], "continue");
+    assert!(container["properties"]["env"]["description"].as_str().unwrap().contains("name by name"));
+    // Every reference leads somewhere.
+    let text = schema.to_string();
+    for target in text.split("\"#/definitions/").skip(1).filter_map(|rest| rest.split('"').next()) {
+        assert!(schema["definitions"][target].is_object(), "{target}");
+    }
+}
+
+/// The names of all keys of a document.
+fn names(value: &Value, into: &mut std::collections::BTreeSet<String>) {
+    match value {
+        Value::Object(map) => map.iter().for_each(|(key, value)| {
+            into.insert(key.clone());
+            names(value, into);
+        }),
+        Value::Array(list) => list.iter().for_each(|value| names(value, into)),
+        _ => {}
+    }
+}
+
+#[test]
+fn every_row_of_the_table_is_read_and_written() {
+    let mut written = std::collections::BTreeSet::new();
+    names(&merged(&[EVERY_KEY]), &mut written);
+    let schema = schema();
+    let shapes = schema["definitions"].as_object().expect("a map").iter().filter(|(name, _)| *name != "trust");
+    for (shape, definition) in shapes {
+        for (key, property) in definition["properties"].as_object().expect("a map") {
+            // All-lower-case spellings stand beside the real name, which is their title.
+            let known = property["title"] == json!(key) && property.get("deprecated").is_none();
+            assert!(!known || written.contains(key), "`{key}` of {shape} does not arrive");
+        }
+    }
+}
+
+#[test]
+fn the_page_is_up_to_date() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/spec.md");
+    if std::env::var_os("BOOTWRIGHT_REWRITE").is_some() {
+        std::fs::write(&path, markdown()).unwrap();
+    }
+    let committed = std::fs::read_to_string(&path).unwrap();
+    assert!(
+        committed == markdown(),
+        "docs/spec.md is out of date: BOOTWRIGHT_REWRITE=1 cargo test -p bootwright-spec writes it"
+    );
+}
