@@ -22,3 +22,22 @@ fn entry(archive: &mut Vec<u8>, name: &str, mode: u32, bytes: &[u8]) {
     archive.extend(bytes);
     archive.resize(archive.len().next_multiple_of(4), 0);
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+    use std::process::{Command, Stdio};
+
+    #[test]
+    fn cpio_reads_what_is_written() {
+        let mut child = Command::new("cpio").arg("-tv").stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+        child.stdin.take().unwrap().write_all(&super::init_only(b"12345")).unwrap();
+        let output = child.wait_with_output().unwrap();
+        let text = String::from_utf8_lossy(&output.stdout).into_owned();
+        assert!(
+            output.status.success() && text.starts_with("-rwxr-xr-x") && text.trim_end().ends_with(" init"),
+            "{text}"
+        );
+        assert!(text.contains(" 5 "), "{text}");
+    }
+}

@@ -46,7 +46,7 @@ fn seccomp_and_no_new_privileges_are_as_docker_has_them() {
         .onboot(Entry::shell("sysadmin", show).key("capabilities", "[CAP_SYS_ADMIN]"))
         .onboot(Entry::shell("everything", show).key("capabilities", "[all]"))
         .onboot(Entry::shell("free", show).key("seccomp", "unconfined").key("capabilities", "[CAP_NET_ADMIN]"))
-        .onboot(Entry::shell("filtered", "unshare -U true && echo a new user namespace || echo refused"))
+        .onboot(Entry::shell("filtered", "unshare -U true 2> /dev/null && echo a new user namespace || echo refused"))
         .service(Entry::shell("web", "exec sleep 1000"))
         .build();
     let mut machine = built.boot().start();
@@ -130,14 +130,18 @@ fn the_shapes_of_linuxkits_labels_work_with_our_defaults() {
         "sysctl",
         serde_json::json!({"pid": "host", "readonly": true, "capabilities": ["CAP_SYS_ADMIN", "CAP_NET_ADMIN"]}),
     );
-    let dhcpcd = image(
-        "dhcpcd",
-        serde_json::json!({
+    // What dhcpcd does with a lease.
+    let take = "#!/bin/sh\n[ \"$1\" = bound ] || exit 0\n\
+                ifconfig $interface $ip netmask $subnet && echo nameserver $dns > /etc/resolv.conf\n";
+    let dhcpcd = ImageBuilder::busybox()
+        .directory("etc", 0o755)
+        .file("lease", 0o755, take)
+        .config(serde_json::json!({
             "binds": ["/run/resolvconf:/etc"],
             "runtime": {"mkdir": ["/run/resolvconf"]},
             "capabilities": ["CAP_NET_ADMIN", "CAP_NET_BIND_SERVICE", "CAP_NET_RAW", "CAP_SYS_ADMIN"],
-        }),
-    );
+        }))
+        .write(story.dir(), "dhcpcd");
     let binfmt = image("binfmt", serde_json::json!({"capabilities": ["CAP_SYS_ADMIN"], "readonly": true}));
     let swap = image(
         "swap",
@@ -148,16 +152,13 @@ fn the_shapes_of_linuxkits_labels_work_with_our_defaults() {
         }),
     );
     let lease =
-        "[ \"$1\" = bound ] && ifconfig $interface $ip netmask $subnet && echo nameserver $dns > /etc/resolv.conf";
-    let dhcp_script = format!(
-        "printf '%s\\n' '#!/bin/sh' '{lease}' > /tmp/lease; chmod 755 /tmp/lease; \
-         ip link set eth0 up; udhcpc -i eth0 -q -n -s /tmp/lease && ifconfig eth0 | grep 'inet addr' && cat /etc/resolv.conf"
-    );
+        "udhcpc -i eth0 -q -n -s /lease && ifconfig eth0 | sed -n 's/^ *inet addr/address/p' && cat /etc/resolv.conf";
+    let dhcp_script = format!("ip link set eth0 up; {lease}");
     let built = story
         .onboot(Entry::new("sysctl", &sysctl).script(
             "sysctl -w net.ipv4.ip_forward=1 kernel.kptr_restrict=2 fs.inotify.max_user_watches=524288 && echo applied",
         ))
-        .onboot(Entry::new("dhcpcd", &dhcpcd).script(&dhcp_script).key("tmpfs", "[/tmp]"))
+        .onboot(Entry::new("dhcpcd", &dhcpcd).script(&dhcp_script))
         .onboot(Entry::new("binfmt", &binfmt).script(
             "mount -t binfmt_misc none /proc/sys/fs/binfmt_misc && \
              echo ':story:M::STORY::/bin/true:F' > /proc/sys/fs/binfmt_misc/register && \
@@ -169,7 +170,7 @@ fn the_shapes_of_linuxkits_labels_work_with_our_defaults() {
     let mut machine = built.boot().network().disk("size=64M").start();
     for line in [
         "sysctl: applied",
-        "dhcpcd:           inet addr:10.0.2.",
+        "dhcpcd: address:10.0.2.",
         "dhcpcd: nameserver 10.0.2.",
         "binfmt: enabled",
         "swap: /dev/vda",

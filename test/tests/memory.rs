@@ -53,7 +53,7 @@ fn a_root_that_fits_only_in_part_is_noticed() {
     .collect();
     let image = ImageBuilder::busybox().file("noise", 0o644, noise).write(story.dir(), "noise");
     let built = story.service(Entry::new("big", &image).script("echo up; exec sleep 1000")).build();
-    for mib in [96, 144, 192] {
+    for mib in [128, 160, 192] {
         assert!(!comes_up(&built, mib, "big"), "-m {mib} cannot hold it twice");
     }
     assert!(comes_up(&built, 512, "big"));

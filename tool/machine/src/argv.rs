@@ -14,6 +14,10 @@ use crate::{Accelerator, Arch, MachineConfig, Network, Session};
 /// What TCG emulates well: x86-64-v2, and RDRAND, without which a kernel's early random numbers cost 0.2 s of a boot.
 const TCG_X86: &str = "qemu64,+ssse3,+sse4.1,+sse4.2,+popcnt,+cx16,+lahf-lm,+rdrand";
 
+/// On a busy host the emulated timer comes too late for the kernel's check of it, which then tries wirings until it panics;
+/// under KVM the kernel skips the check by itself.
+const TCG_X86_ARGUMENT: &str = "no_timer_check";
+
 /// What differs between architectures: machine, CPU under TCG, and whether QEMU has a panic device for it.
 fn machine(arch: Arch) -> (&'static str, &'static str, Option<&'static str>) {
     match arch {
@@ -86,13 +90,11 @@ pub fn argv(config: &MachineConfig, accelerator: Accelerator, session: &Session)
         // QEMU takes a comma for the start of a second initrd only with multiboot kernels, where it must be doubled.
         add("-initrd", &initrd.to_string_lossy());
     }
-    let mut cmdline = config.artefact.cmdline.clone();
-    for word in &config.append {
-        if !cmdline.is_empty() {
-            cmdline.push(' ');
-        }
-        cmdline.push_str(word);
-    }
+    // At the front: what follows a `--` is for init.
+    let timer = (config.arch == Arch::X86_64 && accelerator == Accelerator::Tcg).then_some(TCG_X86_ARGUMENT);
+    let words = timer.into_iter().chain([config.artefact.cmdline.as_str()]);
+    let words: Vec<&str> = words.chain(config.append.iter().map(String::as_str)).filter(|w| !w.is_empty()).collect();
+    let cmdline = words.join(" ");
     if !cmdline.is_empty() {
         add("-append", &cmdline);
     }
@@ -171,7 +173,7 @@ mod tests {
 -device\nvirtio-net-pci,netdev=net0,romfile=
 -kernel\nweb-kernel
 -initrd\nweb-initrd.img
--append\nconsole=ttyS0 quiet";
+-append\nno_timer_check console=ttyS0 quiet";
         assert_eq!(words(&config, Accelerator::Tcg, &session()), expected);
     }
 
@@ -190,7 +192,7 @@ mod tests {
             (
                 MachineConfig { append: vec!["a=1".into(), "b".into()], ..base.clone() },
                 session(),
-                "-append\nconsole=ttyS0 quiet a=1 b",
+                "-append\nno_timer_check console=ttyS0 quiet a=1 b",
             ),
             (
                 MachineConfig {
@@ -231,6 +233,7 @@ mod tests {
             assert!(words.contains(expected), "{expected:?} is not in\n{words}");
         }
         assert!(words(&base, Accelerator::Kvm, &session()).contains("-accel\nkvm\n-cpu\nhost"));
+        assert!(words(&base, Accelerator::Kvm, &session()).ends_with("-append\nconsole=ttyS0 quiet"));
         let alone = MachineConfig { network: Network::None, ..base };
         assert!(!words(&alone, Accelerator::Tcg, &session()).contains("net0"));
     }

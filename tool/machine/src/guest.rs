@@ -14,14 +14,15 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
+use bootwright_bundle::Ending;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use tempfile::TempDir;
 
 use crate::log::{Cursor, Log};
-use crate::outcome::{KernelWord, judge};
+use crate::outcome::{KernelWord, ending_of_line, judge};
 use crate::process::{Exit, Process, cpu_seconds_of};
 use crate::qmp::QmpEvent;
-use crate::{Accelerator, Ending, Error, MachineConfig, Outcome, Qmp, Session, argv};
+use crate::{Accelerator, Error, MachineConfig, Outcome, Qmp, Session, argv};
 
 /// How long QEMU may take to connect to our socket.
 const CONNECT: Duration = Duration::from_secs(60);
@@ -45,6 +46,8 @@ pub struct Guest {
     typist: Typist,
     program: PathBuf,
     accelerator: Accelerator,
+    /// Whether the kernel is told to write to the serial port.
+    serial: bool,
     readers: Vec<JoinHandle<()>>,
     /// How far the script has read.
     cursor: Mutex<Cursor>,
@@ -225,6 +228,7 @@ impl Guest {
             typist: Typist(Arc::new(Mutex::new(pipes.stdin))),
             program,
             accelerator,
+            serial: names_serial(config),
             readers,
             cursor: Mutex::default(),
         })
@@ -380,10 +384,11 @@ impl Guest {
         drop(state);
         self.end();
         let state = self.shared.lock();
+        let mute = self.serial && state.log.bytes == 0;
         Ok(match cause {
             Cause::Given(outcome) => End::Outcome(outcome),
             Cause::Broken(reason) => End::Broken(reason),
-            Cause::Down(reason) => End::Outcome(judge(&reason, state.ending.map(|e| e.0), state.panic.is_some())),
+            Cause::Down(reason) => End::Outcome(judge(&reason, state.ending.map(|e| e.0), state.panic.is_some(), mute)),
         })
     }
 
@@ -467,7 +472,7 @@ impl State {
     fn take_console(&mut self, bytes: &[u8]) {
         let Self { log, ending, panic, panic_end, halted, .. } = self;
         log.push(bytes, |line| {
-            if let Some(found) = Ending::of_line(line) {
+            if let Some(found) = ending_of_line(line) {
                 *ending = Some((found, Instant::now()));
             }
             match KernelWord::of_line(line) {
@@ -483,6 +488,14 @@ impl State {
             self.unshown.drain(..excess);
         }
     }
+}
+
+/// Whether the kernel's command line makes the serial port a console.
+fn names_serial(config: &MachineConfig) -> bool {
+    let words = config.append.iter().chain([&config.artefact.cmdline]).flat_map(|text| text.split_whitespace());
+    words
+        .filter_map(|word| word.strip_prefix("console="))
+        .any(|name| name.starts_with("ttyS0") || name.starts_with("ttyAMA0"))
 }
 
 /// A directory whose path fits a socket address (108 bytes), whatever `TMPDIR` is.

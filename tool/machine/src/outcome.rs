@@ -1,10 +1,12 @@
 //! How a machine ended: QEMU's reason, what our init said last, and what the kernel said, put together.
 //!
-//! Init's last line on the console is `bootwright: end: REASON`; it is the only place where this format is read. It must
-//! stand at the start of a line (after a kernel timestamp at most), because services' output is prefixed with their
+//! Init's last line on the console is `bootwright: end: REASON` ([`Ending`]). It must stand at the start of a line (after a
+//! kernel timestamp at most), because services' output is prefixed with their
 //! names and so cannot pretend.
 
 use std::fmt;
+
+use bootwright_bundle::Ending;
 
 /// How a machine ended, and so how the verb exits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -60,36 +62,9 @@ impl fmt::Display for Outcome {
     }
 }
 
-/// What init says last.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Ending {
-    /// It powers off.
-    Poweroff,
-    /// It reboots.
-    Reboot,
-    /// It halts.
-    Halt,
-    /// It powers off (or reboots) because an onboot container failed.
-    OnbootFailed,
-    /// It powers off because the root did not fit into memory.
-    Memory,
-}
-
-impl Ending {
-    /// Each with the word init says.
-    const WORDS: [(&'static str, Self); 5] = [
-        ("poweroff", Self::Poweroff),
-        ("reboot", Self::Reboot),
-        ("halt", Self::Halt),
-        ("onboot-failed", Self::OnbootFailed),
-        ("memory", Self::Memory),
-    ];
-
-    /// Reads init's line.
-    pub fn of_line(line: &str) -> Option<Self> {
-        let word = without_timestamp(line).strip_prefix("bootwright: end: ")?.trim_end();
-        Self::WORDS.into_iter().find(|(known, _)| *known == word).map(|(_, ending)| ending)
-    }
+/// The ending that a console line states.
+pub(crate) fn ending_of_line(line: &str) -> Option<Ending> {
+    Ending::in_line(without_timestamp(line))
 }
 
 /// What the kernel says about its own end.
@@ -130,14 +105,16 @@ fn without_timestamp(line: &str) -> &str {
     rest
 }
 
-/// Puts together why QEMU shut down (QMP's reason), what init said and whether the kernel panicked.
-pub(crate) fn judge(reason: &str, ending: Option<Ending>, panicked: bool) -> Outcome {
-    if panicked || reason == "guest-panic" {
+/// Puts together why QEMU shut down (QMP's reason), what init said and whether the kernel panicked. `mute` says that a kernel
+/// whose console is the serial port wrote nothing to it: then it did not get as far as having a console.
+pub(crate) fn judge(reason: &str, ending: Option<Ending>, panicked: bool, mute: bool) -> Outcome {
+    if panicked || reason == "guest-panic" || mute && reason == "guest-reset" {
         return Outcome::Panicked;
     }
     match ending {
         Some(Ending::OnbootFailed) => Outcome::OnbootFailed,
         Some(Ending::Memory) => Outcome::OutOfMemory,
+        Some(Ending::Panic) => Outcome::Panicked,
         _ if reason == "guest-reset" => Outcome::Rebooted,
         Some(Ending::Halt) => Outcome::Halted,
         _ => Outcome::PoweredOff,
@@ -156,6 +133,7 @@ mod tests {
             ("[    1.234567][    T1] bootwright: end: memory", Some(Ending::Memory)),
             ("bootwright: end: onboot-failed ", Some(Ending::OnbootFailed)),
             ("bootwright: end: halt", Some(Ending::Halt)),
+            ("bootwright: end: panic\r", Some(Ending::Panic)),
             ("web: bootwright: end: memory", None),
             ("[web] bootwright: end: memory", None),
             ("bootwright: end: lunch", None),
@@ -163,7 +141,7 @@ mod tests {
             ("[", None),
             ("", None),
         ] {
-            assert_eq!(Ending::of_line(line), ending, "{line}");
+            assert_eq!(ending_of_line(line), ending, "{line}");
         }
         for (line, word) in [
             ("Kernel panic - not syncing: VFS: Unable to mount root fs", Some(KernelWord::Panic)),
@@ -189,11 +167,15 @@ mod tests {
             ("guest-reset", None, false, Outcome::Rebooted, 12),
             ("guest-reset", Some(Ending::Reboot), false, Outcome::Rebooted, 12),
             ("guest-shutdown", Some(Ending::Memory), false, Outcome::OutOfMemory, 14),
+            ("guest-shutdown", Some(Ending::Panic), false, Outcome::Panicked, 11),
             ("halted", Some(Ending::Halt), false, Outcome::Halted, 0),
         ] {
-            assert_eq!(judge(reason, ending, panicked), outcome, "{reason} {ending:?} {panicked}");
+            assert_eq!(judge(reason, ending, panicked, false), outcome, "{reason} {ending:?} {panicked}");
             assert_eq!(outcome.exit_code(), code);
         }
+        // With very little memory the kernel panics before it has a console, and `panic=-1` resets.
+        assert_eq!(judge("guest-reset", None, false, true), Outcome::Panicked);
+        assert_eq!(judge("guest-shutdown", None, false, true), Outcome::PoweredOff);
         assert_eq!(Outcome::TimedOut.exit_code(), 13);
         assert_eq!(Outcome::Interrupted(15).exit_code(), 143);
     }

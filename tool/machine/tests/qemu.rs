@@ -41,6 +41,19 @@ fn a_machine_that_ends_is_told_by_reason_and_last_line() {
     }
 }
 
+/// Here KVM is whatever this host has: none, a good one, or one under which kernels hang. The machine runs all the same.
+#[test]
+fn auto_finds_a_way_on_this_host() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut config = tiny_machine(dir.path(), "hello\n", Finish::PowerOff);
+    config.accel = "auto".parse().unwrap();
+    config.timeout = Some(LONG);
+    let mut console = Recorder::default();
+    let outcome = run(&config, &mut console, dir.path()).unwrap();
+    assert_eq!(outcome, Outcome::PoweredOff, "{}", console.0);
+    assert!(console.0.ends_with("hello\n"), "{}", console.0);
+}
+
 #[test]
 fn every_kind_of_device_is_taken() {
     let dir = tempfile::tempdir().unwrap();

@@ -1,6 +1,7 @@
-//! What happens to a machine when something happens to us: it ends, whatever it is that ends us.
+//! What happens to a machine when something happens to us: it ends, whatever it is that ends us. And what a person at a
+//! terminal can do.
 //!
-//! The test runs itself as the program that is signalled.
+//! The test runs itself as the program that is signalled; `script` (bsdutils, on every Debian) gives it a terminal.
 
 #![allow(clippy::unwrap_used, reason = "helpers of tests")]
 
@@ -8,11 +9,11 @@ mod common;
 
 use std::env;
 use std::fs;
-use std::io::{BufRead, BufReader, Read};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
-use bootwright_machine::{Console, run};
+use bootwright_machine::{Console, Terminal, run};
 use common::Fake;
 use rustix::process::{Pid, Signal, kill_process};
 
@@ -36,7 +37,11 @@ fn program() {
     let Ok(script) = env::var("BOOTWRIGHT_TEST_SCRIPT") else { return };
     let mut fake = Fake::new("", &script);
     fake.config.accel = "tcg".parse().unwrap();
-    let outcome = run(&fake.config, &mut Stdout, &fake.cache());
+    let outcome = if env::var_os("BOOTWRIGHT_TEST_TERMINAL").is_some() {
+        run(&fake.config, &mut Terminal::new().unwrap(), &fake.cache())
+    } else {
+        run(&fake.config, &mut Stdout, &fake.cache())
+    };
     println!("outcome: {outcome:?}");
 }
 
@@ -91,6 +96,32 @@ fn a_machine_dies_with_us_even_when_nobody_can_tell_it() {
         assert!(std::time::Instant::now() < deadline, "QEMU outlives us");
         std::thread::yield_now();
     }
+}
+
+#[test]
+fn a_person_types_and_gives_commands() {
+    let program = format!("{} --exact program --nocapture", env::current_exe().unwrap().display());
+    let mut child = Command::new("script")
+        .args(["-qec", &program, "/dev/null"])
+        .env("BOOTWRIGHT_TEST_SCRIPT", "connect Linux echo serve")
+        .env("BOOTWRIGHT_TEST_TERMINAL", "1")
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut stdout = BufReader::new(child.stdout.take().unwrap());
+    let mut stdin = child.stdin.take().unwrap();
+    until(&mut stdout, "Linux");
+    // Ctrl-C is the machine's, as every key is: in cooked mode it would end the program.
+    stdin.write_all(b"\x03typed!").unwrap();
+    let seen = until(&mut stdout, "typed!");
+    assert!(seen.contains("\x03typed!"), "{seen:?}");
+    stdin.write_all(b"\x01h").unwrap();
+    until(&mut stdout, "Ctrl-A x ends the machine");
+    stdin.write_all(b"\x01x").unwrap();
+    let seen = until(&mut stdout, "outcome:");
+    assert!(seen.contains("Ok(Quit)"), "{seen:?}");
+    child.wait().unwrap();
 }
 
 /// The process that `parent`'s threads have started.
