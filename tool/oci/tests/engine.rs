@@ -102,3 +102,31 @@ fn an_engine_that_breaks_off_or_is_not_there_is_told_so() {
     let cause = std::error::Error::source(&error).unwrap().to_string();
     assert!(cause.contains("nobody.sock` cannot be reached"), "{cause}");
 }
+
+/// Needs a Docker engine, which CI machines cannot run: `BOOTWRIGHT_TEST_ENGINE=/path/docker.sock cargo test --test engine
+/// -- --ignored`, with the `docker` client in the path. Its image repeats a layer, which Docker before 25 saves as a link.
+#[test]
+#[ignore = "needs a running Docker engine"]
+fn a_real_engine_loads_what_we_export_and_gives_it_back() {
+    let socket = PathBuf::from(std::env::var("BOOTWRIGHT_TEST_ENGINE").unwrap());
+    let (directory, from) = store();
+    let same: &[(&str, &[u8])] = &[("twice", b"the same")];
+    let large = noise(5, 100_000);
+    let layers = [&[("from", &b"a real engine"[..])][..], same, &[("last", &large[..])][..], same];
+    let image = image(&from, "bootwright/test:1", &Platform::linux("amd64"), &layers);
+    from.write_index("bootwright/test:1", &[image]).unwrap();
+    let path = directory.path().join("image.tar");
+    let docker = ExportOptions { format: ExportFormat::Docker, platform: Some(Platform::linux("amd64")), name: None };
+    let name = reference("bootwright/test:1");
+    bootwright_oci::archive::export_file(&from, &name, &docker, &path, &Silent).unwrap();
+    run("docker", &["-H", &format!("unix://{}", socket.display()), "load", "-i", path.to_str().unwrap()]);
+    let (_directory, to) = store();
+    let with = FetchOptions { docker: true, offline: true, engine: Some(socket), ..options("amd64") };
+    let fetcher = Fetcher::new(&to, with);
+    for reference in ["bootwright/test:1", "docker-daemon:bootwright/test:1"] {
+        let image = fetcher.fetch(reference, &Silent).unwrap();
+        assert_eq!(image.layers.len(), 4);
+        assert_eq!(flattened(&to, &image, "from"), "a real engine");
+        assert_eq!(flattened(&to, &image, "twice"), "the same");
+    }
+}

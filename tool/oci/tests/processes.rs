@@ -7,10 +7,12 @@ use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
-use bootwright_oci::{Platform, Silent, Store};
+use bootwright_oci::registry::PushOptions;
+use bootwright_oci::{FetchOptions, Fetcher, Platform, Silent, Store};
 use support::*;
 
 const STORE: &str = "BOOTWRIGHT_TEST_STORE";
+const IMAGE: &str = "BOOTWRIGHT_TEST_IMAGE";
 const SEED: &str = "BOOTWRIGHT_TEST_SEED";
 
 /// Not a test of its own: what the other test runs in processes, until it is killed or has done enough.
@@ -19,6 +21,7 @@ const SEED: &str = "BOOTWRIGHT_TEST_SEED";
 fn worker() {
     let Ok(path) = std::env::var(STORE) else { return };
     let seed: u64 = std::env::var(SEED).unwrap().parse().unwrap();
+    let remote = std::env::var(IMAGE).unwrap();
     for round in 0..16 {
         let mut store = Store::open(&path).unwrap();
         let shared = noise(7, 50_000);
@@ -29,7 +32,11 @@ fn worker() {
         let root = store.find(&reference(&name)).unwrap().unwrap();
         let found = store.image(&name, &root, &Platform::linux("amd64")).unwrap();
         store.flatten(&found, &Silent).unwrap();
+        let fetcher = Fetcher::new(&store, FetchOptions { pull: round % 2 == 0, ..options("amd64") });
+        let pulled = fetcher.fetch(&remote, &Silent).unwrap();
+        assert_eq!(flattened(&store, &pulled, "arch"), "this is amd64");
         if round % 4 == 3 {
+            store.remove(&reference(&remote)).ok();
             store.remove(&reference(&name)).unwrap();
         }
         if round % 5 == 4 {
@@ -39,10 +46,11 @@ fn worker() {
     }
 }
 
-fn spawn(store: &Path, seed: u64) -> Child {
+fn spawn(store: &Path, image: &str, seed: u64) -> Child {
     Command::new(std::env::current_exe().unwrap())
         .args(["--exact", "worker", "--ignored", "--nocapture"])
         .env(STORE, store)
+        .env(IMAGE, image)
         .env(SEED, seed.to_string())
         .stdout(Stdio::piped())
         .spawn()
@@ -53,9 +61,18 @@ fn spawn(store: &Path, seed: u64) -> Child {
 fn processes_share_a_store_and_a_killed_one_leaves_it_whole() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("store");
+    let registry = Registry::start();
+    let remote = registry.name("shared:1");
+    {
+        let (_directory, store) = store();
+        two_platforms(&store, &remote);
+        let fetcher = Fetcher::new(&store, options("amd64"));
+        fetcher.registry().push(&store, &reference(&remote), &PushOptions::default(), &Silent).unwrap();
+    }
     // Killed after this many rounds, in the middle of whatever comes then.
-    let mut killed: Vec<(Child, usize)> = (0..4).map(|seed| (spawn(&path, seed), 2 + 2 * seed as usize)).collect();
-    let mut finishing = spawn(&path, 9);
+    let mut killed: Vec<(Child, usize)> =
+        (0..4).map(|seed| (spawn(&path, &remote, seed), 2 + 2 * seed as usize)).collect();
+    let mut finishing = spawn(&path, &remote, 9);
     let drain = std::thread::spawn({
         let out = finishing.stdout.take().unwrap();
         move || BufReader::new(out).lines().count()

@@ -277,3 +277,53 @@ fn a_layout_with_several_images_wants_a_tag() {
     let error = from_oci_directory(&other, &directory.path().join("none"), None, &Platform::host()).unwrap_err();
     assert!(error.to_string().contains("does not hold `index.json`"), "{error}");
 }
+
+/// What the fuzz target does for hours, for a moment in every test run: right archives with a few bytes changed.
+#[test]
+fn damaged_archives_are_refused_or_imported_whole() {
+    let (_one, from) = scratch();
+    two_platforms(&from, "x/y:1");
+    let layer = tar_of(&[("x", b"1")]);
+    let seeds = [
+        exported(&from, "x/y:1", ExportFormat::Oci, None),
+        exported(&from, "x/y:1", ExportFormat::Docker, Some("linux/amd64")),
+        docker_save(&[("a/layer.tar", &layer)], &[("b", "a/layer.tar")], &["a/layer.tar", "b"]),
+    ];
+    let (_two, store) = scratch();
+    let limits = ArchiveLimits { entries: 64, spooled: 1 << 20 };
+    let name: Reference = "x:1".parse().unwrap();
+    let mut state = 0x1234_5678_9abc_def1_u64;
+    let mut random = |below: usize| {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        usize::try_from(state >> 8).unwrap() % below
+    };
+    let mut taken = 0;
+    for round in 0..600 {
+        let mut bytes = seeds[round % seeds.len()].clone();
+        for _ in 0..=random(3) {
+            let at = random(bytes.len());
+            match random(4) {
+                0 => bytes[at] ^= 1 << random(8),
+                1 => bytes[at] = b"0/.7\0\"9:"[random(8)],
+                2 => bytes.truncate(at.max(1)),
+                _ => {
+                    let block = at / 512 * 512;
+                    let copy = bytes[block..(block + 512).min(bytes.len())].to_vec();
+                    bytes.splice(block..block, copy);
+                }
+            }
+        }
+        if let Ok(imported) = import_stream(&store, &mut &bytes[..], Some(&name), &limits, &Silent) {
+            taken += 1;
+            for image in imported {
+                for platform in &image.platforms {
+                    store.image("x", &image.descriptor, platform).unwrap();
+                }
+            }
+        }
+    }
+    assert!(taken > 0, "some changes do no harm");
+    assert_eq!(store.verify(&Silent).unwrap().problems, Vec::<String>::new());
+}

@@ -28,7 +28,9 @@ const OPAQUE: &[u8] = b".wh..wh..opq";
 
 /// Symbolic links followed for one entry, as in the kernel (MAXSYMLINKS).
 const LINKS: u32 = 40;
-/// Components looked at behind symbolic links for all entries of a tree, so that mazes cost no more than seconds.
+/// Bytes of a path with all links followed, as in the kernel (PATH_MAX).
+const LONGEST: usize = 4096;
+/// Components looked at for all entries behind links of a tree together, so that mazes cost no more than seconds.
 const STEPS: u64 = 1 << 24;
 
 /// Flattens layers, lowest first, into one tree.
@@ -145,6 +147,7 @@ impl Names {
         // The link that the components come from, and how many were followed.
         let (mut link, mut links) = (Vec::new(), 0);
         while let Some(component) = rest.pop() {
+            self.steps += 1;
             let shown = |link: &[u8]| (show(entry.as_bytes()), show(link));
             if component == b".." {
                 if resolved.is_empty() {
@@ -162,17 +165,15 @@ impl Names {
                     continue;
                 }
             };
-            let further = components(&target);
             links += 1;
-            self.steps += further.len() as u64;
-            if links > LINKS || self.steps > STEPS {
+            if links > LINKS || self.steps > STEPS || here.len() > LONGEST {
                 let (entry, link) = shown(&here);
                 return Err(Problem::SymlinkLoop { entry, link, steps: links });
             }
             if target.starts_with(b"/") {
                 resolved.clear();
             }
-            rest.extend(further);
+            rest.extend(components(&target));
             link = here;
         }
         Ok(resolved)

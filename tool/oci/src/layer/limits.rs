@@ -31,9 +31,11 @@ pub struct Limits {
     pub extended: u64,
     /// Runs of data in all sparse files together. Default: 262,144.
     pub extents: u64,
-    /// Bytes of all names, link targets and extended attributes together, for they are held in memory. Default: 256 MiB.
+    /// Bytes of all names, link targets and extended attributes together, for they are held in memory. Default: 128 MiB.
     pub metadata: u64,
     /// Whether names that begin with a slash are taken as relative to the root instead of refused. Default: no.
+    ///
+    /// Container engines take them so, and some builders write them (ko, Cloud Native Buildpacks).
     pub absolute_names: bool,
 }
 
@@ -57,7 +59,7 @@ impl Default for Limits {
             xattr_value: 64 * KIB,
             extended: MIB,
             extents: 256 * KIB,
-            metadata: 256 * MIB,
+            metadata: 128 * MIB,
             absolute_names: false,
         }
     }

@@ -105,7 +105,8 @@ impl Scan<'_, '_> {
         let entry = show(name);
         let field = |field| Problem::Field { entry: entry.clone(), field };
         limit(&entry, "the number of entries", self.entries.len() as u64 + 1, limits.entries)?;
-        if name.starts_with(b"/") && !limits.absolute_names {
+        // All of kaniko's images begin with the root itself as `/`, which is no less plain than `./`.
+        if name.starts_with(b"/") && !limits.absolute_names && name.iter().any(|b| *b != b'/') {
             return Err(Problem::AbsoluteName { entry });
         }
         let path = TreePath::new(name).map_err(|_| Problem::Name { entry: entry.clone() })?;

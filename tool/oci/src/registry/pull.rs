@@ -320,6 +320,10 @@ fn attempt(
             }
             0
         }
+        416 => {
+            let source = Box::new(StoreError::Size { digest: incoming.wanted(), expected: size, actual: start });
+            return Err(RegistryError::Blob { endpoint: session.name().to_owned(), source }.into());
+        }
         404 => return Err(answer("has not the blob that its own manifest names").into()),
         _ => {
             let call = Call { method: Method::GET, url, headers: &[], authorization: None, payload: Payload::None };

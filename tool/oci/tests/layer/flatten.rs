@@ -89,6 +89,7 @@ fn layers_are_applied_as_the_specification_says() {
             "d/ d/x=2 e/",
         ),
         ("a file does not follow a link", vec![vec![file("e", "1"), soft("d", "e")], vec![file("d", "2")]], "d=2 e=1"),
+        ("the root as kaniko writes it", vec![vec![dir("/"), file("a", "1")]], "/ a=1"),
         ("the last of a name counts", vec![vec![file("a", "1"), file("a", "2")]], "a=2"),
         (
             "below a link",
