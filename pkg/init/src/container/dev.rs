@@ -19,8 +19,10 @@ pub fn take_bound(mounts: &mut Vec<Value>) -> Vec<Value> {
     if !mounts.iter().any(|m| is_dev(m) && is_bind(m)) {
         return Vec::new();
     }
-    let (taken, mut left): (Vec<_>, Vec<_>) =
+    let (mut taken, mut left): (Vec<_>, Vec<_>) =
         mounts.drain(..).partition(|m| is_dev(m) || destination(m).starts_with("/dev/"));
+    // `/dev` first, or it would hide what is mounted below it.
+    taken.sort_by_key(|m| !is_dev(m));
     let options = json!(["nosuid", "mode=755", "size=64k"]);
     left.push(json!({"destination": "/dev", "type": "tmpfs", "source": "tmpfs", "options": options}));
     *mounts = left;
@@ -47,6 +49,9 @@ pub fn run(file: &str, root: &str) -> ExitCode {
         let options = entry.get("options").and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str);
         let options: Vec<&str> = options.collect();
         let target = Path::new(root).join(text("destination").trim_start_matches('/'));
+        if !target.exists() {
+            let _ = fs::create_dir_all(&target);
+        }
         if let Err(error) = mounts::mount(text("source"), &target, text("type"), &Options::parse(&options)) {
             eprintln!("mounting `{}`: {error}", text("destination"));
             return ExitCode::FAILURE;
@@ -67,7 +72,7 @@ mod tests {
     fn a_bound_dev_and_what_is_below_it_are_taken_together() {
         let dev = mount("/dev", "bind", &["rbind", "rshared"]);
         let pts = mount("/dev/pts", "devpts", &[]);
-        let mut mounts = vec![mount("/proc", "proc", &[]), dev.clone(), pts.clone()];
+        let mut mounts = vec![pts.clone(), mount("/proc", "proc", &[]), dev.clone()];
         assert_eq!(take_bound(&mut mounts), [dev, pts]);
         let left: Vec<_> =
             mounts.iter().map(|m| (m["destination"].as_str().unwrap(), m["type"].as_str().unwrap())).collect();
