@@ -1,7 +1,7 @@
 //! Which program this process is.
 //!
 //! PID 1 is init. The kernel calls `/init -q -- NAME` when it wants a module (its modprobe). Init calls itself as
-//! `container KIND DIR`, `shell TTY`, `abort-parent`. People call `poweroff`, `reboot` and `halt`, by link or as
+//! `container KIND DIR`, `mount-dev FILE ROOT`, `shell TTY`, `abort-parent`. People call `poweroff`, `reboot` and `halt`, by link or as
 //! first argument, which signal PID 1 as busybox's do.
 
 use std::ffi::OsStr;
@@ -31,6 +31,7 @@ fn dispatch(program: &str, words: &[&str]) -> ExitCode {
         ("modprobe", [.., name]) | (_, ["-q", "--", name] | ["modprobe", name]) => modules::modprobe(name),
         (_, ["container", kind, directory]) => container::run(kind, directory),
         (_, ["shell", terminal]) => supervise::shell(terminal),
+        (_, ["mount-dev", file, root]) => container::mount_dev(file, root),
         (_, ["abort-parent"]) => abort_parent(),
         _ => {
             eprintln!("usage: poweroff | reboot | halt | modprobe NAME");

@@ -51,12 +51,10 @@ impl Consoles {
 
     /// Adds a console that has appeared, if it can be opened.
     pub fn add(&mut self, name: &str) {
-        // tty0 is whichever of tty1… is in front; both would print twice.
         if self.list.iter().any(|c| c.name == name) {
             return;
         }
-        let flags = OFlags::WRONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
-        if let Ok(fd) = rustix::fs::open(format!("/dev/{name}"), flags, Mode::empty()) {
+        if let Some(fd) = open_console(name) {
             self.list.push(Console { name: name.to_owned(), fd, backlog: Backlog::default() });
         }
     }
@@ -123,12 +121,18 @@ impl Consoles {
 
 impl Console {
     fn flush(&mut self) {
+        let mut reopened = false;
         while let Some(bytes) = self.backlog.front() {
             match rustix::io::write(&self.fd, bytes) {
                 Ok(0) => break,
                 Ok(written) => self.backlog.written(written),
                 Err(rustix::io::Errno::INTR) => {}
                 Err(rustix::io::Errno::AGAIN) => break,
+                // When a shell or login on this terminal ends, the kernel hangs it up for everybody.
+                Err(_) if !reopened && let Some(fd) = open_console(&self.name) => {
+                    reopened = true;
+                    self.fd = fd;
+                }
                 // A console that is gone takes nothing any more; its lines must not pile up.
                 Err(_) => {
                     self.backlog = Backlog::default();
@@ -137,6 +141,11 @@ impl Console {
             }
         }
     }
+}
+
+fn open_console(name: &str) -> Option<OwnedFd> {
+    let flags = OFlags::WRONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
+    rustix::fs::open(format!("/dev/{name}"), flags, Mode::empty()).ok()
 }
 
 /// Lines that wait, bounded.

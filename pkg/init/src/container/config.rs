@@ -7,6 +7,8 @@ use std::path::{Path, PathBuf};
 
 use serde_json::{Map, Value, json};
 
+use super::dev;
+
 /// The `PATH` of a process that has none.
 const PATH: &str = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
@@ -47,9 +49,29 @@ impl Config {
             }
         }
         if abort {
-            let hook = json!({"path": "/proc/self/exe", "args": ["init", "abort-parent"]});
-            self.0.insert("hooks".to_owned(), json!({"createRuntime": [hook]}));
+            self.add_hook("createRuntime", json!({"path": "/proc/self/exe", "args": ["init", "abort-parent"]}));
         }
+    }
+
+    /// Lets a hook mount a `/dev` that is the machine's; the mounts for `file`, as JSON, or nothing (`dev`).
+    pub fn cover_dev(&mut self, file: &Path) -> Vec<u8> {
+        let Some(Value::Array(mounts)) = self.0.get_mut("mounts") else { return Vec::new() };
+        let taken = dev::take_bound(mounts);
+        if taken.is_empty() {
+            return Vec::new();
+        }
+        let hook = dev::hook(file, &self.root());
+        self.add_hook("createContainer", hook);
+        serde_json::to_vec(&taken).unwrap_or_default()
+    }
+
+    fn add_hook(&mut self, kind: &str, hook: Value) {
+        self.edit("hooks", |hooks| {
+            let list = hooks.entry(kind).or_insert_with(|| json!([]));
+            if let Value::Array(list) = list {
+                list.push(hook);
+            }
+        });
     }
 
     /// The root directory.

@@ -7,6 +7,7 @@
 //! the container's.
 
 mod config;
+mod dev;
 mod log;
 mod prepare;
 
@@ -25,9 +26,12 @@ use libcontainer::syscall::syscall::SyscallType;
 use crate::{link, sys};
 
 pub use config::Config;
+pub use dev::run as mount_dev;
 
 /// Where the library keeps what it knows of containers, and we the bundles that it gets.
 pub const STATE: &str = "/run/bootwright/containers";
+/// What is mounted on `/dev` by a hook.
+const DEV_JSON: &str = "dev.json";
 /// Environment variable that makes the child abort in the middle of creating the container.
 pub const ABORT: &str = "BOOTWRIGHT_TEST_ABORT";
 
@@ -107,7 +111,8 @@ fn create_and_start(kind: &str, directory: &str, status: &mut File) -> Result<()
     prepare::all(&runtime, &rootfs)?;
     let state = Path::new(STATE).join(kind);
     let own_bundle = Path::new(STATE).join("bundles").join(kind).join(directory);
-    write_bundle(&own_bundle, &config)?;
+    let dev = config.cover_dev(&own_bundle.join(DEV_JSON));
+    write_bundle(&own_bundle, &config, &dev)?;
     give_output(config.user());
     // What a creation that died left behind would be in the way.
     let _ = fs::remove_dir_all(state.join(directory));
@@ -139,8 +144,10 @@ fn read_json<T: serde::de::DeserializeOwned>(path: &Path) -> Result<T, Container
 }
 
 /// The bundle that the library gets: the completed configuration, on a tmpfs, because the root is read-only.
-fn write_bundle(directory: &Path, config: &Config) -> Result<(), ContainerError> {
-    let written = fs::create_dir_all(directory).and_then(|()| fs::write(directory.join(CONFIG_JSON), config.to_json()));
+fn write_bundle(directory: &Path, config: &Config, dev: &[u8]) -> Result<(), ContainerError> {
+    let written = fs::create_dir_all(directory)
+        .and_then(|()| fs::write(directory.join(CONFIG_JSON), config.to_json()))
+        .and_then(|()| if dev.is_empty() { Ok(()) } else { fs::write(directory.join(DEV_JSON), dev) });
     written.map_err(|source| ContainerError::Step { what: format!("writing `{}`", directory.display()), source })
 }
 
