@@ -28,7 +28,7 @@ fuzz_target!(|data: &[u8]| {
         Err(found) => {
             assert!(found.has_errors());
             assert!(found.render(&sources, true).len() < 400_000);
-            found.to_json(&sources);
+            let _ = found.to_json(&sources);
         }
     }
     match parse_label("label", &text, &mut sources) {

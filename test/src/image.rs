@@ -42,9 +42,9 @@ impl ImageBuilder {
     pub fn busybox() -> Self {
         let mut image = Self::new().program("bin/busybox", Path::new(crate::BUSYBOX));
         let applets = [
-            "sh", "cat", "echo", "grep", "mount", "umount", "mkdir", "mkswap", "swapon", "sysctl", "ifconfig",
-            "udhcpc", "stat", "ls", "id", "httpd", "sleep", "kill", "ip", "awk", "sed", "test", "true", "dd", "wc",
-            "chroot", "poweroff", "ln", "route",
+            "sh", "cat", "chmod", "tr", "touch", "unshare", "echo", "grep", "mount", "umount", "mkdir", "mkswap",
+            "swapon", "sysctl", "ifconfig", "udhcpc", "stat", "ls", "id", "httpd", "sleep", "kill", "ip", "awk", "sed",
+            "test", "true", "dd", "wc", "chroot", "poweroff", "ln", "route",
         ];
         for applet in applets {
             image = image.symlink(&format!("bin/{applet}"), "busybox");

@@ -15,7 +15,7 @@ pub mod words;
 pub use image::{ImageBuilder, NET_BIND_SERVICE};
 pub use machine::{Boot, Running};
 pub use net::{free_port, http_get, redis};
-pub use place::{BUSYBOX, repository};
+pub use place::{BUSYBOX, repository, store, tool};
 pub use story::{Built, Entry, Story, file};
 
 pub use bootwright_machine::Outcome;

@@ -4,7 +4,7 @@ use std::ffi::OsString;
 use std::fs::File;
 use std::time::Duration;
 
-use bootwright_machine::{Accelerator, Artefact, Guest, MachineConfig, Network, Outcome, Publish};
+use bootwright_machine::{Accelerator, Artefact, Guest, MachineConfig, Network, Outcome, Publish, WaitError};
 
 use crate::{free_port, place, words};
 
@@ -129,6 +129,20 @@ impl Running {
     #[track_caller]
     pub fn is_ready(&self) -> String {
         self.sees(words::READY)
+    }
+
+    /// Waits until the services run, or the machine has ended without.
+    pub fn wait_ready(&self) -> bool {
+        match self.guest.wait_for_line(words::READY, words::BOOT) {
+            Ok(_) => true,
+            Err(WaitError::Ended { .. }) => false,
+            Err(e) => panic!("{e}"),
+        }
+    }
+
+    /// Whether this is said before the machine ends or has had the time of a boot.
+    pub fn comes_up(&self, text: &str) -> bool {
+        self.guest.wait_for_line(text, words::SOON).is_ok()
     }
 
     /// Types at the console.

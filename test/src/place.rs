@@ -17,7 +17,7 @@ pub fn repository() -> PathBuf {
 }
 
 /// The `bootwright` under test: `BOOTWRIGHT`, else the target directory's.
-pub(crate) fn tool() -> PathBuf {
+pub fn tool() -> PathBuf {
     if let Some(path) = env::var_os("BOOTWRIGHT") {
         return path.into();
     }
@@ -43,7 +43,7 @@ fn shared() -> PathBuf {
 }
 
 /// The store of this test run, apart from the user's.
-pub(crate) fn store() -> PathBuf {
+pub fn store() -> PathBuf {
     shared().join("store")
 }
 

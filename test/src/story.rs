@@ -164,6 +164,17 @@ impl Story {
         assert!(output.status.success(), "{}\n{}", text(&output), self.yaml());
         self.dir.path().join("story.tar")
     }
+
+    /// Bytes of all files of the root, without the kernel and its like in `boot/`.
+    pub fn unpacked_size(&self) -> u64 {
+        let tar = fs::File::open(self.build_tar()).expect("the tool made it");
+        let mut archive = tar::Archive::new(std::io::BufReader::new(tar));
+        let entries = archive.entries().expect("it is a tar").map(|entry| entry.expect("it is whole"));
+        let root = entries.filter(|entry| {
+            entry.path().is_ok_and(|path| !path.strip_prefix(".").unwrap_or(&path).starts_with("boot"))
+        });
+        root.map(|entry| entry.size()).sum()
+    }
 }
 
 /// A machine that was built.

@@ -142,7 +142,8 @@ mod tests {
 
     #[test]
     fn what_is_not_understood_changes_nothing_and_is_kept_to_be_said() {
-        let line = Cmdline::parse("bootwright.onfail=maybe bootwright.onfail.delay=soon bootwright.typo -- bootwright.x");
+        let line =
+            Cmdline::parse("bootwright.onfail=maybe bootwright.onfail.delay=soon bootwright.typo -- bootwright.x");
         assert_eq!(line.onfail, None);
         assert_eq!(line.onfail_delay, Duration::from_secs(30));
         assert_eq!(line.wrong, ["bootwright.onfail=maybe", "bootwright.onfail.delay=soon", "bootwright.typo"]);
@@ -150,13 +151,11 @@ mod tests {
 
     #[test]
     fn quotes_protect_spaces_and_module_parameters_find_their_module() {
-        let line = Cmdline::parse(r#"dyndbg="file a +p" virtio-blk.queue_depth=64 loop.max_loop=8 modprobe.blacklist=a-b,c"#);
+        let line =
+            Cmdline::parse(r#"dyndbg="file a +p" virtio-blk.queue_depth=64 loop.max_loop=8 modprobe.blacklist=a-b,c"#);
         assert_eq!(
             line.module_parameters,
-            [
-                ("virtio_blk".to_owned(), "queue_depth=64".to_owned()),
-                ("loop".to_owned(), "max_loop=8".to_owned())
-            ]
+            [("virtio_blk".to_owned(), "queue_depth=64".to_owned()), ("loop".to_owned(), "max_loop=8".to_owned())]
         );
         assert_eq!(line.blacklist, ["a_b", "c"]);
     }

@@ -15,6 +15,10 @@ use crate::sys;
 
 /// Bytes that wait for a console at most.
 const BACKLOG: usize = 64 * 1024;
+/// What of it is for init's own lines, which a container that floods must not push out.
+const RESERVE: usize = 16 * 1024;
+/// After a loss lines are taken again when no more than this waits, so that one note stands for many lines.
+const RESUME: usize = 16 * 1024;
 
 /// Where init speaks.
 #[derive(Debug, Default)]
@@ -66,13 +70,22 @@ impl Consoles {
 
     /// Says a line of init's own.
     pub fn say(&mut self, text: &str) {
-        self.line(format!("bootwright: {text}").as_bytes());
+        self.own_line(format!("bootwright: {text}").as_bytes());
     }
 
-    /// Writes a line, which holds no newline, to every console.
+    /// Writes a line of init's own as it is.
+    pub fn own_line(&mut self, line: &[u8]) {
+        self.write(line, BACKLOG);
+    }
+
+    /// Writes a line of a container, which holds no newline, to every console.
     pub fn line(&mut self, line: &[u8]) {
+        self.write(line, BACKLOG - RESERVE);
+    }
+
+    fn write(&mut self, line: &[u8], limit: usize) {
         for console in &mut self.list {
-            console.backlog.push(line);
+            console.backlog.push(line, limit);
             console.flush();
         }
     }
@@ -134,12 +147,14 @@ struct Backlog {
 }
 
 impl Backlog {
-    fn push(&mut self, line: &[u8]) {
-        if self.bytes.len() + line.len() + 1 > BACKLOG {
+    /// Takes a line, unless more than `limit` would wait.
+    fn push(&mut self, line: &[u8], limit: usize) {
+        let still_full = self.lost > 0 && self.bytes.len() > RESUME && limit < BACKLOG;
+        if still_full || self.bytes.len() + line.len() + 1 > limit {
             self.lost += 1;
             return;
         }
-        if self.lost > 0 {
+        if self.lost > 0 && self.bytes.len() <= RESUME {
             let note = format!("bootwright: {} lines were dropped on this console\n", self.lost);
             self.bytes.extend(note.bytes());
             self.lost = 0;
@@ -173,20 +188,29 @@ mod tests {
     fn a_stuck_console_costs_bounded_memory_and_says_what_it_lost() {
         let mut backlog = Backlog::default();
         for _ in 0..1000 {
-            backlog.push(&[b'x'; 1023]);
+            backlog.push(&[b'x'; 1023], BACKLOG - RESERVE);
         }
-        assert_eq!(backlog.bytes.len(), BACKLOG);
-        assert_eq!(backlog.lost, 1000 - 64);
+        assert_eq!(backlog.bytes.len(), BACKLOG - RESERVE);
+        assert_eq!(backlog.lost, 1000 - 48);
+        backlog.push(b"init's own", BACKLOG);
+        assert_eq!(backlog.bytes.len(), BACKLOG - RESERVE + 11, "there is room for what init says");
+        backlog.written(1024);
+        backlog.push(b"not yet", BACKLOG - RESERVE);
+        assert_eq!(backlog.lost, 953);
         backlog.written(BACKLOG);
-        backlog.push(b"on");
+        backlog.push(b"on", BACKLOG - RESERVE);
         let text: Vec<u8> = backlog.bytes.iter().copied().collect();
-        assert_eq!(text, b"bootwright: 936 lines were dropped on this console\non\n");
+        assert_eq!(text, b"bootwright: 953 lines were dropped on this console\non\n");
+        for _ in 0..1000 {
+            backlog.push(&[b'y'; 1023], BACKLOG);
+        }
+        assert!(backlog.bytes.len() <= BACKLOG);
     }
 
     #[test]
     fn a_partial_write_keeps_the_rest() {
         let mut backlog = Backlog::default();
-        backlog.push(b"abc");
+        backlog.push(b"abc", BACKLOG);
         backlog.written(2);
         assert_eq!(backlog.front(), Some(&b"c\n"[..]));
         backlog.written(2);

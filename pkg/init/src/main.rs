@@ -4,6 +4,8 @@
 //! has no panic path; what could abort (the container library) runs in short-lived children of the same binary. The order
 //! of a boot is told in `boot`, that of a machine's life in `supervise`.
 
+#![cfg_attr(test, allow(clippy::indexing_slicing, reason = "a test may panic"))]
+
 mod applet;
 mod boot;
 mod cmdline;

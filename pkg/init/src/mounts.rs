@@ -117,7 +117,7 @@ pub fn mount(source: &str, target: &Path, kind: &str, options: &Options) -> io::
     if options.remount {
         let plain = options.flags.is_empty() && options.data.is_empty() && bind.is_none();
         // `remount,private` is how LinuxKit writes a change of propagation alone.
-        if !(plain && !options.propagation.is_empty()) {
+        if !plain || options.propagation.is_empty() {
             remount(target, bind.is_some(), options.flags, &data)?;
         }
     } else if let Some(recursive) = bind {

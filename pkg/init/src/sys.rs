@@ -6,8 +6,8 @@ use std::io;
 use std::mem;
 use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd};
 
-/// Blocks the given signals and returns a descriptor from which [`read_signal`] takes them. Children made by
-/// `std::process` start with an empty mask again.
+/// Blocks the given signals and returns a descriptor from which [`read_signal`] takes them. Children inherit the mask and
+/// have to call [`default_signals`].
 pub fn signal_fd(signals: &[libc::c_int]) -> io::Result<OwnedFd> {
     // SAFETY: `set` is a plain value that sigemptyset initialises; every pointer lives across the calls.
     unsafe {
@@ -35,10 +35,14 @@ pub fn read_signal(fd: impl AsFd) -> Option<libc::c_int> {
     }
 }
 
-/// Gives SIGPIPE its default action back, which Rust's runtime takes away and a container would inherit.
-pub fn default_sigpipe() {
-    // SAFETY: SIG_DFL is a valid disposition and no handler runs.
+/// Undoes what programs of ours inherit and a container must not: the signals that PID 1 blocks, and SIGPIPE, which
+/// Rust's runtime ignores.
+pub fn default_signals() {
+    // SAFETY: `none` is a plain value that sigemptyset initialises; SIG_DFL is a valid disposition and no handler runs.
     unsafe {
+        let mut none: libc::sigset_t = mem::zeroed();
+        libc::sigemptyset(&raw mut none);
+        libc::sigprocmask(libc::SIG_SETMASK, &raw const none, std::ptr::null_mut());
         libc::signal(libc::SIGPIPE, libc::SIG_DFL);
     }
 }

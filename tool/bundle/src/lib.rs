@@ -6,11 +6,15 @@
 //! the [`Manifest`] of the whole machine. The builder writes, init reads, and both use these types.
 
 mod ending;
+mod glob;
+mod left_out;
 mod manifest;
 mod runtime;
 mod supervision;
 
 pub use ending::{ENDING_PREFIX, Ending, ONFAIL_DELAY_ARGUMENT, READY_PREFIX};
+pub use glob::{glob_match, is_glob};
+pub use left_out::{LEFT_OUT, LeftOut};
 pub use manifest::{Manifest, Segment, Xattr};
 pub use runtime::{BindNs, Interface, Mount, Runtime};
 pub use supervision::{OnFail, Supervision};

@@ -61,7 +61,7 @@ impl Compression {
 
     /// The level used when none is asked for.
     ///
-    /// zstd 9: a fifth of the time of 15 for 2 % more bytes (measured, `docs/formats.md`).
+    /// zstd 9 takes a tenth of the time of 15 for 3 % more bytes, and unpacks as fast (`docs/formats.md`).
     #[must_use]
     pub fn default_level(self) -> i32 {
         match self {
@@ -345,7 +345,7 @@ mod tests {
     #[test]
     fn bytes_depend_neither_on_workers_nor_on_the_size_of_writes() {
         // Of every kind: one piece, one zstd job, several of them, several LZ4 blocks.
-        for len in [1000, 3 << 20, 17 << 20] {
+        for len in [1000, 700_000, 9 << 20] {
             let bytes = sample(len);
             for compression in Compression::ALL {
                 let level = compression.levels().0;
@@ -360,7 +360,7 @@ mod tests {
 
     #[test]
     fn lz4_legacy_round_trips_and_refuses_damage() {
-        for len in [0, 1, 100, LZ4_BLOCK, LZ4_BLOCK + 1, 2 * LZ4_BLOCK + 5] {
+        for len in [0, 1, 100, LZ4_BLOCK, LZ4_BLOCK + 1] {
             let bytes = sample(len);
             let packed = pack(&bytes, Compression::Lz4, 1, 1, 1 << 20);
             for tail in [&b""[..], &[0; 4], &[0, 0, 0, 0, 1, 2, 3]] {

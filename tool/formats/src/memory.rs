@@ -2,9 +2,9 @@
 //!
 //! The root is a tmpfs, whose size is half of the memory that the kernel manages when it mounts it; the packed initrd and
 //! the kernel's own reservations are not managed yet. So with T the unpacked tree (in pages), P the packed initrd, and R
-//! what the kernel reserves for itself, memory M must satisfy `T <= (M - P - R) / 2`. Measured (`docs/formats.md`): trees of
-//! 60 and 200 MB need 192 and 512 MB, which this gives. A small tree is bound by the kernel instead, which must still
-//! run beside tree and initrd: `M >= T + P + floor`.
+//! what the kernel reserves for itself, memory M must satisfy `T <= (M - P - R) / 2`. A small tree is bound by the kernel
+//! instead, which must still run beside tree and initrd: `M >= T + P + floor`. Neither part is padded: init refuses a machine
+//! with less, so a number that is too large would turn away machines that work. Measured: `docs/formats.md`.
 
 use bootwright_oci::Kind;
 use bootwright_rootfs::Machine;
@@ -26,9 +26,60 @@ pub fn memory_mib(machine: &Machine, packed_bytes: u64) -> u64 {
     let tree: u64 = files.sum();
     let inodes = machine.tree.len() as u64 * INODE;
     let floor = machine.kernel_floor_mib * MIB;
-    // Of what a kernel needs to reach init, about half is its image and page structures, which are never managed.
-    let reserved = floor / 2;
-    let to_unpack = 2 * tree + packed_bytes + reserved;
+    // Of what a kernel needs to reach init, about two thirds are its image and page structures, which are never managed
+    // (Debian's 6.1 for clouds: 46 of 72 MiB; a tiny one: 25 of 40).
+    let reserved = floor / 3 * 2;
+    let to_unpack = if is_ramfs(&machine.boot.cmdline) { 0 } else { 2 * tree + packed_bytes + reserved };
     let to_run = tree + inodes + packed_bytes + floor;
     to_unpack.max(to_run).div_ceil(MIB)
+}
+
+/// Whether the kernel makes its root a ramfs, which has no limit (`init_is_rootfs_tmpfs` in `init/do_mounts.c`).
+fn is_ramfs(cmdline: &str) -> bool {
+    let mut words = cmdline.split_ascii_whitespace();
+    words.any(|word| {
+        word.starts_with("root=") || word.strip_prefix("rootfstype=").is_some_and(|types| !types.contains("tmpfs"))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use bootwright_oci::{Content, Digest, Metadata, Node, Platform, TreePath};
+    use bootwright_rootfs::{Boot, Placed};
+
+    use super::*;
+
+    fn machine(floor: u64, tree_mib: u64, cmdline: &str) -> Machine {
+        let content = Content::Host { path: "/x".into(), size: tree_mib << 20, digest: Digest::of(b"") };
+        let node = Node { meta: Metadata::default(), kind: Kind::File(content) };
+        Machine {
+            platform: Platform::linux("amd64"),
+            components: Vec::new(),
+            tree: BTreeMap::from([(TreePath::default(), Placed { node, component: 0 })]),
+            boot: Boot { cmdline: cmdline.to_owned(), ..Boot::default() },
+            native_init: true,
+            kernel_floor_mib: floor,
+        }
+    }
+
+    /// Booted: the largest `-m` that was too little and the smallest that was enough.
+    #[test]
+    fn the_need_lies_between_what_failed_and_what_booted() {
+        let cases = [
+            // Debian's 6.1 for clouds, zstd segments.
+            (70, 1, 0, "", 68, 72),
+            (70, 6, 4, "", 80, 84),
+            (70, 20, 12, "", 96, 104),
+            (70, 60, 34, "", 192, 208),
+            // A tiny kernel (`kernel-boot.md`, section 4).
+            (40, 57, 21, "", 160, 192),
+            (40, 57, 21, "rootfstype=ramfs", 112, 128),
+        ];
+        for (floor, tree, packed, cmdline, failed, booted) in cases {
+            let need = memory_mib(&machine(floor, tree, cmdline), packed << 20);
+            assert!(failed < need && need <= booted, "{tree} MiB: {need} is not within {failed}..={booted}");
+        }
+    }
 }

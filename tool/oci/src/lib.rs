@@ -3,12 +3,11 @@
 //! Specifications: OCI image-spec 1.1 (layout, manifests, layers), OCI distribution-spec 1.1, and Docker's rules for
 //! references, credentials and `docker save` archives.
 
-// Errors carry what they are about (digests, names, URLs) and are made once per command, where size does not matter.
-#![allow(clippy::result_large_err)]
-
 pub mod archive;
 mod derived;
 mod digest;
+pub mod engine;
+pub mod fetch;
 mod image;
 pub mod layer;
 pub mod manifest;
@@ -22,6 +21,7 @@ pub mod tree;
 
 pub use derived::Derived;
 pub use digest::{Digest, DigestError, Hasher};
+pub use fetch::{FetchError, FetchOptions, Fetcher, Place};
 pub use image::{Image, Layer, LoadedImage};
 pub use platform::{Platform, PlatformError};
 pub use reference::{ImageSource, Reference, ReferenceError};

@@ -30,7 +30,14 @@ impl Findings {
         }
     }
 
-    /// Whether a further error would only be counted: then there is no point in looking for its nearest name.
+    /// Whether a further error would only be counted. It is then, and there is no point in describing it.
+    pub(crate) fn only_counts(&mut self) -> bool {
+        let full = self.full();
+        self.more_errors += usize::from(full);
+        full
+    }
+
+    /// Whether no further error is kept.
     pub(crate) fn full(&self) -> bool {
         self.errors.len() >= KEPT
     }

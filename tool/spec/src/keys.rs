@@ -272,7 +272,7 @@ pub(crate) static CONFIG: Shape = shape(
             .default("`default`, but `unconfined` with `capabilities: [all]`")
             .ours(),
         key("onfail", Kind::Word(ON_FAIL), "What happens when it fails.")
-            .default("`stop` for onboot, `retry` for services, `continue` for onshutdown")
+            .default("`stop` for onboot, `continue` for services and onshutdown")
             .ours(),
     ],
 );
@@ -303,7 +303,7 @@ static MOUNT: Shape = shape(
     "a mount",
     "An entry of `mounts` or `runtime.mounts`.",
     &[
-        key("destination", Kind::Text(Text::Filled), "Where it appears.").default("for proc, sysfs, devpts, mqueue and cgroup their usual place"),
+        key("destination", Kind::Text(Text::Filled), "Where it appears; a relative path starts at the container's root.").default("for proc, sysfs, devpts, mqueue and cgroup their usual place"),
         key("type", TEXT, "The filesystem's type; `bind` for a directory of the machine or a volume.").default("`source`, if that is proc, sysfs, devpts, mqueue or cgroup; `tmpfs` at `/dev`; `bind` with an option `bind` or `rbind`"),
         key("source", Kind::Text(Text::Filled), "A device, a directory, or the name of a volume.").default("`type`"),
         key("options", Kind::List(&Kind::Text(Text::MountOption)), "Mount options."),
@@ -445,7 +445,7 @@ static DEVICE_RULE: Shape = limits(
             .default("any"),
         key("major", ANY_INTEGER, "Major number.").default("any"),
         key("minor", ANY_INTEGER, "Minor number.").default("any"),
-        key("access", TEXT, "`r`ead, `w`rite, `m`ake, together."),
+        key("access", TEXT, "`r` for reading, `w` for writing, `m` for making them, together."),
     ],
 );
 
@@ -617,6 +617,7 @@ pub(crate) static PACKAGE: Shape = shape(
         key("image", Kind::Text(Text::Filled), "The image's name, without organisation and tag.").required(),
         key("org", Kind::Text(Text::Filled), "The organisation.").default("`bootwright`"),
         key("arches", Kind::List(&Kind::Text(Text::Architecture)), "Architectures it is built for, by Go's names.")
+            .nullable()
             .default("`[amd64, arm64]`"),
         key("config", Kind::Map(&CONFIG), "What becomes the label `org.mobyproject.config`."),
         key("cargo", Kind::Map(&CARGO), "A static binary of a cargo workspace.").ours(),

@@ -8,14 +8,14 @@ use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
 use crate::findings::Findings;
-use crate::keys::{CONFIG, SPEC, Shape};
+use crate::keys::{SPEC, Shape};
 use crate::node::{self, Node};
 use crate::read::Reader;
-use crate::validate::validate;
+use crate::validate::{validate, validate_label};
 use crate::values::quoted;
 use crate::{
-    Container, ContainerConfig, Diagnostic, Diagnostics, Kernel, Severity, SourceId, Sources, Span, Spanned, Spec,
-    Volume, nearest,
+    Container, ContainerConfig, Diagnostic, Diagnostics, Kernel, SourceId, Sources, Span, Spanned, Spec, Volume,
+    nearest,
 };
 
 /// A text to read.
@@ -54,19 +54,24 @@ pub fn load(inputs: Vec<Input>, home: Option<&Path>, sources: &mut Sources) -> R
 pub fn parse_label(name: &str, text: &str, sources: &mut Sources) -> Result<ContainerConfig, Diagnostics> {
     let mut findings = Findings::default();
     let source = sources.add(name, text);
-    let mut root = tree(source, &CONFIG, sources, &mut findings);
+    if text.trim().is_empty() {
+        return Ok(ContainerConfig::default());
+    }
+    let mut root = node::parse(source, sources, &mut findings);
     if root.is_none() {
         // JSON is YAML but for small print (tabs between tokens, surrogate pairs): what the one parser refuses, the other may read.
         if let Ok(json @ serde_json::Value::Object(_)) = serde_json::from_str(text) {
             findings = Findings::default();
             let source = sources.add(name, json.to_string());
-            root = tree(source, &CONFIG, sources, &mut findings);
+            root = node::parse(source, sources, &mut findings);
         }
     }
-    let mut reader = Reader { directory: None, home: None, findings: &mut findings };
-    let config = root.map(|root| reader.config(&root)).unwrap_or_default();
+    let config = root.map(|root| {
+        validate_label(&root, &mut findings);
+        Reader { directory: None, home: None, findings: &mut findings }.config(&root)
+    });
     finish(findings, drop)?;
-    Ok(config)
+    Ok(config.unwrap_or_default())
 }
 
 /// Parses and validates one text.
@@ -140,8 +145,7 @@ fn unique<'a>(
     for name in names {
         if let Some(first) = seen.insert(name.as_str(), name.span) {
             seen.insert(name.as_str(), first);
-            if findings.full() {
-                findings.push(Diagnostic::error(""));
+            if findings.only_counts() {
                 continue;
             }
             let problem = Diagnostic::error(format!("two {what}s are named {}", quoted(name))).at(name.span);
@@ -179,13 +183,5 @@ fn volume_uses(container: &Container, volumes: &HashMap<&str, &Volume>, findings
             let problem = Diagnostic::error(format!("the volume {} is read-only", quoted(source))).at(source.span);
             findings.push(problem.label("bound here so that it could be written").hint("add the option `ro`"));
         }
-    }
-}
-
-impl Spec {
-    /// Whether one of the warnings is more than a note.
-    #[must_use]
-    pub fn has_warnings(&self) -> bool {
-        self.warnings.iter().any(|warning| warning.severity >= Severity::Warning)
     }
 }

@@ -54,9 +54,9 @@ mod tests {
     fn finds_what_was_meant() {
         let keys = ["command", "capabilities", "cwd", "name", "image", "net", "noNewPrivileges", "CAP_NET_ADMIN"];
         for (word, expected) in [
-            ("comand", Some("command")),
-            ("commadn", Some("command")),
-            ("Capabilites", Some("capabilities")),
+            ("commands", Some("command")),
+            ("cmomand", Some("command")),
+            ("Capability", Some("capabilities")),
             ("nonewprivileges", Some("noNewPrivileges")),
             ("cap_net_admin", Some("CAP_NET_ADMIN")),
             ("cdw", Some("cwd")),

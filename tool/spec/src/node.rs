@@ -5,9 +5,14 @@
 //! An alias shares its node, so memory is bounded by the input's size; what walks the tree later pays per visit, so the
 //! expanded sizes are budgeted too.
 
+mod explain;
+mod offsets;
+
 use std::collections::HashMap;
 use std::rc::Rc;
 
+use self::explain::explain;
+use self::offsets::Offsets;
 use saphyr_parser::{Event, Parser, ScalarStyle, ScanError, Tag};
 
 use crate::findings::Findings;
@@ -393,51 +398,6 @@ impl Builder<'_> {
     }
 }
 
-/// Says the parser's words in the words of someone who writes a spec.
-fn explain(info: &str) -> (&'static str, Option<&'static str>) {
-    let quote = "put quotes around values that hold `: ` or ` #` or that start with one of `@ ` * & ! % { [ | > ' \"`";
-    let indent = "entries of one map or list start in the same column";
-    let has = |word: &str| info.contains(word);
-    if has("recursion limit") {
-        ("it is nested too deeply", None)
-    } else if has("tab") && (has("indentation") || has("disallowed")) || has("found a tab") {
-        ("a tab stands where only spaces may", Some("indent with spaces"))
-    } else if has("unknown anchor") {
-        (
-            "an alias names an anchor that was not set before",
-            Some("`&name` sets an anchor, `*name` uses it; quote a text that starts with `*`"),
-        )
-    } else if has("unexpected character") {
-        ("a value cannot start with this character", Some(quote))
-    } else if has("unknown escape") || has("hexadecimal") || has("Unicode character escape") {
-        (
-            "unknown escape in a double-quoted string",
-            Some("write `\\\\` for a backslash, or use single quotes, where nothing is an escape"),
-        )
-    } else if has("quoted scalar") && has("end of stream") {
-        ("a quote is opened and never closed", None)
-    } else if has("trailing content") {
-        ("text follows a closing quote", Some("quote the whole value, or nothing of it"))
-    } else if has("flow mapping") || has("flow sequence") || has("misplaced bracket") || has("flow construct") {
-        ("brackets do not match, or a comma is missing", Some(quote))
-    } else if has("mapping values are not allowed") || has("illegal placement of ':'") {
-        ("a `:` stands where no key can be", Some(quote))
-    } else if has("expected key") || has("expected '-'") || has("indentation") || has("indented") || has("simple key") {
-        ("the indentation does not fit, or a `:` is missing after a key", Some(indent))
-    } else if has("document") {
-        ("text follows the end of the document", Some(indent))
-    } else if has("unprintable") {
-        (
-            "a character that YAML does not allow",
-            Some("write it as an escape in a double-quoted string, such as `\"\\x07\"`"),
-        )
-    } else if has("node content") || has("eof") || has("end of stream") {
-        ("the text ends, or a value is missing, where one is expected", Some(quote))
-    } else {
-        ("the parser stopped here", None)
-    }
-}
-
 fn add(a: Size, b: Size) -> Size {
     Size {
         nodes: a.nodes.saturating_add(b.nodes),
@@ -448,34 +408,4 @@ fn add(a: Size, b: Size) -> Size {
 
 fn offset(byte: usize) -> u32 {
     u32::try_from(byte).expect("sources are at most MAX_BYTES long")
-}
-
-/// Byte offsets of a text's characters: the parser counts characters, a span counts bytes.
-struct Offsets<'a> {
-    text: &'a str,
-    /// Byte offset of every [`Self::STEP`]th character; empty for a text of ASCII.
-    steps: Vec<u32>,
-}
-
-impl<'a> Offsets<'a> {
-    const STEP: usize = 64;
-
-    fn new(text: &'a str) -> Self {
-        let steps = if text.is_ascii() {
-            Vec::new()
-        } else {
-            text.char_indices().step_by(Self::STEP).map(|(byte, _)| offset(byte)).collect()
-        };
-        Self { text, steps }
-    }
-
-    fn byte(&self, character: usize) -> usize {
-        if self.steps.is_empty() {
-            return character.min(self.text.len());
-        }
-        let Some(step) = self.steps.get(character / Self::STEP) else { return self.text.len() };
-        let from = *step as usize;
-        let rest = self.text[from..].char_indices().nth(character % Self::STEP);
-        rest.map_or(self.text.len(), |(byte, _)| from + byte)
-    }
 }

@@ -14,6 +14,8 @@ use crate::{Diagnostic, Diagnostics, Severity, Sources, Span};
 /// Most characters of a line shown before the caret, and from it on.
 const BEFORE: usize = 60;
 const AFTER: usize = 100;
+/// Columns of a hint.
+const WIDTH: usize = 90;
 /// How a tab is shown.
 const TAB: &str = "    ";
 
@@ -101,7 +103,13 @@ impl Diagnostic {
             let _ = writeln!(out, "  {} {}", paint.frame("="), safe(label));
         }
         for hint in &self.hints {
-            let _ = writeln!(out, "{} {} hint: {}", " ".repeat(gutter), paint.frame("="), safe(hint));
+            let pad = " ".repeat(gutter);
+            for (i, line) in wrapped(&safe(hint)).into_iter().enumerate() {
+                let _ = match i {
+                    0 => writeln!(out, "{pad} {} hint: {line}", paint.frame("=")),
+                    _ => writeln!(out, "{pad}         {line}"),
+                };
+            }
         }
     }
 }
@@ -123,23 +131,28 @@ impl Excerpt {
             return Self { text: String::new(), indent: 0, carets: 1, goes_on: false };
         };
         let line_before = &before[before.rfind('\n').map_or(0, |newline| newline + 1)..];
-        let line_rest = &rest[..rest.find(['\n', '\r']).unwrap_or(rest.len())];
-        let meant = source.get(start..end).unwrap_or_default();
-        let meant_here = &line_rest[..meant.find(['\n', '\r']).unwrap_or(meant.len()).min(line_rest.len())];
-
         let from = line_before.char_indices().rev().nth(BEFORE - 1).map_or(0, |(byte, _)| byte);
+        // Lines can be as long as the file: nothing here looks further than what is shown.
+        let line_rest = upto(rest, AFTER);
+        let meant = source.get(start..end).unwrap_or_default();
+        let shown = upto(meant, AFTER);
+
         let mut text = if from > 0 { "…".to_owned() } else { String::new() };
         text.push_str(&safe(&line_before[from..]));
         let indent = width(&text);
-        let to = line_rest.char_indices().nth(AFTER).map_or(line_rest.len(), |(byte, _)| byte);
-        let shown = &meant_here[..meant_here.len().min(to)];
-        text.push_str(&safe(&line_rest[..to]));
-        if to < line_rest.len() {
+        text.push_str(&safe(line_rest));
+        if rest[line_rest.len()..].starts_with(|c| c != '\n' && c != '\r') {
             text.push('…');
         }
-        let goes_on = shown.len() < meant.trim_end().len();
+        let goes_on = shown.len() < meant.len();
         Self { text: text.trim_end().to_owned(), indent, carets: width(&safe(shown)).max(1), goes_on }
     }
+}
+
+/// The text up to the end of its line, at most so many characters.
+fn upto(text: &str, most: usize) -> &str {
+    let end = text.char_indices().enumerate().find(|(i, (_, c))| *i == most || matches!(c, '\n' | '\r'));
+    end.map_or(text, |(_, (byte, _))| &text[..byte])
 }
 
 /// Text that does nothing to a terminal but appear: tabs as spaces, everything invisible as a visible sign.
@@ -158,6 +171,23 @@ fn safe(text: &str) -> String {
         }
     }
     out
+}
+
+/// A text in lines of words that fit on a terminal.
+fn wrapped(text: &str) -> Vec<String> {
+    let mut lines = vec![String::new()];
+    for word in text.split(' ') {
+        let line = lines.last_mut().expect("there is always a line");
+        if line.is_empty() {
+            line.push_str(word);
+        } else if width(line) + 1 + width(word) <= WIDTH {
+            line.push(' ');
+            line.push_str(word);
+        } else {
+            lines.push(word.to_owned());
+        }
+    }
+    lines
 }
 
 /// Columns that a text takes on a terminal.

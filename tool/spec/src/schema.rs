@@ -66,7 +66,7 @@ fn object(shape: &'static Shape, definitions: &mut Map<String, Json>) -> Json {
 }
 
 fn property(key: &'static Key, definitions: &mut Map<String, Json>) -> Json {
-    let value = value(&key.kind, definitions);
+    let mut value = value(&key.kind, definitions);
     let mut property = Map::new();
     property.insert("title".into(), key.name.into());
     let mut description = plain(key.doc);
@@ -80,8 +80,13 @@ fn property(key: &'static Key, definitions: &mut Map<String, Json>) -> Json {
     property.insert("description".into(), description.into());
     // Beside a `$ref`, draft 7 ignores everything else: the reference goes one level down.
     if key.nullable {
-        property.insert("anyOf".into(), json!([value, { "type": "null" }]));
-    } else if value.get("$ref").is_some() {
+        match value.get_mut("type") {
+            Some(Json::Array(types)) => types.push("null".into()),
+            Some(one) => *one = json!([one.take(), "null"]),
+            None => value = json!({ "anyOf": [value, { "type": "null" }] }),
+        }
+    }
+    if value.get("$ref").is_some() {
         property.insert("allOf".into(), json!([value]));
     } else if let Json::Object(value) = value {
         property.extend(value);

@@ -8,10 +8,16 @@ use crate::node::{Node, Value};
 use crate::values::{self, Complaint, Text, quoted};
 use crate::{Diagnostic, Span, nearest};
 
-/// Checks a document against a shape.
+/// Checks a document that people write against a shape.
 pub(crate) fn validate(root: &Node, shape: &'static Shape, findings: &mut Findings) {
-    let mut walk = Walk { findings, path: Vec::new(), listed: Vec::new() };
+    let mut walk = Walk { findings, path: Vec::new(), listed: Vec::new(), nulls: false };
     walk.map(root, shape, root.span);
+}
+
+/// Checks a label, which a program wrote: a null says nothing there, whereas people leave a value out by mistake.
+pub(crate) fn validate_label(root: &Node, findings: &mut Findings) {
+    let mut walk = Walk { findings, path: Vec::new(), listed: Vec::new(), nulls: true };
+    walk.map(root, &CONFIG, root.span);
 }
 
 /// One step from a node to what it holds.
@@ -25,6 +31,8 @@ struct Walk<'a> {
     path: Vec<Step>,
     /// Shapes whose keys a hint has listed already: once is enough.
     listed: Vec<&'static str>,
+    /// Whether every key may be null.
+    nulls: bool,
 }
 
 /// The way from the document to a node, as messages show it: `services[0].resources`.
@@ -158,14 +166,13 @@ impl Walk<'_> {
                 let warning = Diagnostic::warning(format!("`{}` is ignored", Path(&self.path))).at(key.span);
                 self.findings.push(warning.label(why));
             }
-            if !(known.nullable && value.is_null()) {
+            if !((known.nullable || self.nulls) && value.is_null()) {
                 self.value(value, &known.kind, key.span);
             }
             self.path.pop();
         }
         for missing in shape.all().filter(|key| key.required && !seen.iter().any(|seen| seen.name == key.name)) {
-            if self.findings.full() {
-                self.findings.push(Diagnostic::error(""));
+            if self.findings.only_counts() {
                 continue;
             }
             let problem = Diagnostic::error(format!("`{}` is missing{}", missing.name, self.of()));
@@ -174,8 +181,8 @@ impl Walk<'_> {
     }
 
     fn unknown(&mut self, key: &str, span: Span, shape: &Shape) {
-        if self.findings.full() {
-            return self.findings.push(Diagnostic::error(""));
+        if self.findings.only_counts() {
+            return;
         }
         let mut names: Vec<_> = shape.all().filter(|key| key.ignored.is_none()).map(|key| key.name).collect();
         let problem = Diagnostic::error(format!("unknown key {}{}", quoted(key), self.of())).at(span);
@@ -211,8 +218,8 @@ impl Walk<'_> {
     }
 
     fn wrong(&mut self, node: &Node, expected: String, name: Span, hint: Option<&str>) {
-        if self.findings.full() {
-            return self.findings.push(Diagnostic::error(""));
+        if self.findings.only_counts() {
+            return;
         }
         let path = if self.path.is_empty() { "the document".to_owned() } else { quoted(&Path(&self.path).to_string()) };
         let problem = Diagnostic::error(format!("{path} must be {expected}"));
@@ -229,8 +236,8 @@ impl Walk<'_> {
     }
 
     fn complain(&mut self, span: Span, complaint: Complaint) {
-        if self.findings.full() {
-            return self.findings.push(Diagnostic::error(""));
+        if self.findings.only_counts() {
+            return;
         }
         let message = format!("{}: {}", quoted(&Path(&self.path).to_string()), complaint.message);
         let problem = Diagnostic::error(message).at(span).label(complaint.label);

@@ -1,9 +1,8 @@
 //! What people see when a spec is wrong: every problem in one run, each at its place.
 
 use std::path::PathBuf;
-use std::time::{Duration, Instant};
 
-use bootwright_spec::{Input, MAX_BYTES, Sources, Spec, load, parse_label, parse_package};
+use bootwright_spec::{Input, Sources, Spec, load, parse_label, parse_package};
 use insta::assert_snapshot;
 
 fn input(name: &str, text: &str) -> Input {
@@ -116,10 +115,10 @@ fn bad_values_are_named() {
         "rlimits: [\"NOFILES,1,2\"]",
         "rlimits: [\"nofile,2,1\"]",
         "rlimits: [\"nofile,many,1\"]",
-        "binds: [\"/a:b\"]",
+        "binds: [\"/a:\"]",
         "binds: [\"/a:/b:ro,,x\"]",
         "binds: [\"Data:/b\"]",
-        "tmpfs: [tmp]",
+        "tmpfs: [\":ro\"]",
         "env: [PATH]",
         "cwd: srv",
         "net: hots",
@@ -135,7 +134,7 @@ fn bad_values_are_named() {
         "readonly: \"true\"",
         "mounts: [{type: tmpfs}]",
         "mounts: [{destination: /x}]",
-        "mounts: [{type: tmpfs, destination: x}]",
+        "mounts: [{type: tmpfs, destination: \"\"}]",
         "mounts: [{type: bind, destination: /x}]",
         "mounts: [{type: tmpfs, destination: /x, options: [\"a,b\"]}]",
         "devices: [{path: /dev/null, type: c}]",
@@ -146,7 +145,7 @@ fn bad_values_are_named() {
         "uidMappings: [{hostID: 1, size: 1}]",
         "uidMappings: [{hostID: 1, containerID: -1, size: 0}]",
         "resources: {memory: {limit: 64M}}",
-        "resources: {memory: {limt: 64}}",
+        "resources: {memory: {limits: 64}}",
         "resources: {cpu: {idle: 2}}",
         "resources: {cpu: {shares: 1, Shares: 2}}",
         "seccomp: docker",
@@ -178,14 +177,14 @@ fn bad_values_are_named() {
       2:35 `onboot[0].rlimits[0]`: the soft limit of `nofile` is above its hard limit [`name,soft,hard`: soft comes first]
     rlimits: ["nofile,many,1"]
       2:35 `onboot[0].rlimits[0]`: `many` is not a limit [a number or `unlimited`]
-    binds: ["/a:b"]
-      2:33 `onboot[0].binds[0]`: the destination `b` is not an absolute path [the destination must start with `/`]
+    binds: ["/a:"]
+      2:33 `onboot[0].binds[0]`: an empty destination [a path in the container must stand here]
     binds: ["/a:/b:ro,,x"]
       2:33 `onboot[0].binds[0]`: `` is not a mount option [one option per entry, without commas and spaces]
     binds: ["Data:/b"]
       2:33 `onboot[0].binds[0]`: `Data` is not the source of a bind [neither a path that starts with `/` nor a volume's name]
-    tmpfs: [tmp]
-      2:33 `onboot[0].tmpfs[0]`: the destination `tmp` is not an absolute path [the destination must start with `/`]
+    tmpfs: [":ro"]
+      2:33 `onboot[0].tmpfs[0]`: an empty destination [a path in the container must stand here]
     env: [PATH]
       2:31 `onboot[0].env[0]`: `PATH` sets no variable [expected `NAME=value`]
     cwd: srv
@@ -216,8 +215,8 @@ fn bad_values_are_named() {
       2:35 a mount without a destination [`tmpfs` has no usual place]
     mounts: [{destination: /x}]
       2:35 a mount without a type [`type` is missing, and nothing else says what it is]
-    mounts: [{type: tmpfs, destination: x}]
-      2:61 the destination `x` is not an absolute path [it must start with `/`]
+    mounts: [{type: tmpfs, destination: ""}]
+      2:61 `onboot[0].mounts[0].destination`: an empty string [something must stand here]
     mounts: [{type: bind, destination: /x}]
       2:35 a bind mount without a source [`source` is missing: a path, or the name of a volume]
     mounts: [{type: tmpfs, destination: /x, options: ["a,b"]}]
@@ -240,8 +239,8 @@ fn bad_values_are_named() {
       2:74 `onboot[0].uidMappings[0].size`: `0` is out of range [from 1 to 4294967295]
     resources: {memory: {limit: 64M}}
       2:53 `onboot[0].resources.memory.limit`: `64M` is not a whole number [decimal digits are expected]
-    resources: {memory: {limt: 64}}
-      2:46 unknown key `limt` in `onboot[0].resources.memory` [did you mean `limit`?]
+    resources: {memory: {limits: 64}}
+      2:46 unknown key `limits` in `onboot[0].resources.memory` [did you mean `limit`?]
     resources: {cpu: {idle: 2}}
       2:49 `onboot[0].resources.cpu.idle`: `2` is out of range [from 0 to 1]
     resources: {cpu: {shares: 1, Shares: 2}}
@@ -313,7 +312,7 @@ fn names_references_volumes_and_files_are_checked() {
         "files: [{path: a, source: ~/x}]",
         "kernel: {image: x, modules: [\"a.ko\"]}",
         "kernel: {image: x, tar: }",
-        "kernal: {image: x}",
+        "kernels: {image: x}",
         "something: else",
     ] {
         all.push_str(&format!("{text}\n  {}", brief(text).replace("\n", "\n  ").trim_end_matches("  ")));
@@ -400,8 +399,8 @@ fn names_references_volumes_and_files_are_checked() {
       1:30 `kernel.modules[0]`: `a.ko` is not a module [a name without `.ko`, a glob, or `virtio`, `cloud` or `all`]
     kernel: {image: x, tar: }
       1:20 `kernel.tar` must be a string [this is nothing: the value is missing]
-    kernal: {image: x}
-      1:1 unknown key `kernal` [did you mean `kernel`?]
+    kernels: {image: x}
+      1:1 unknown key `kernels` [did you mean `kernel`?]
     something: else
       1:1 unknown key `something` [not a key of a spec]
     "##);
@@ -506,7 +505,12 @@ fn problems_of_all_files_come_together() {
       |
     2 | services: [{name: web, image: y, cdw: /}]
       |                                  ^^^ did you mean `cwd`?
-      = hint: allowed here: `additionalGids`, `ambient`, `annotations`, `binds`, `binds.add`, `capabilities`, `capabilities.add`, `cgroupns`, `cgroupsPath`, `command`, `cwd`, `devices`, `env`, `gid`, `gidMappings`, `hostname`, `image`, `ipc`, `maskedPaths`, `mounts`, `name`, `net`, `noNewPrivileges`, `onfail`, `oomScoreAdj`, `pid`, `readonly`, `readonlyPaths`, `resources`, `rlimits`, `rootfsPropagation`, `runtime`, `seccomp`, `sysctl`, `tmpfs`, `uid`, `uidMappings`, `userns`, `uts`
+      = hint: allowed here: `additionalGids`, `ambient`, `annotations`, `binds`, `binds.add`,
+              `capabilities`, `capabilities.add`, `cgroupns`, `cgroupsPath`, `command`, `cwd`,
+              `devices`, `env`, `gid`, `gidMappings`, `hostname`, `image`, `ipc`, `maskedPaths`,
+              `mounts`, `name`, `net`, `noNewPrivileges`, `onfail`, `oomScoreAdj`, `pid`, `readonly`,
+              `readonlyPaths`, `resources`, `rlimits`, `rootfsPropagation`, `runtime`, `seccomp`,
+              `sysctl`, `tmpfs`, `uid`, `uidMappings`, `userns`, `uts`
 
     error: not valid YAML: brackets do not match, or a comma is missing
      --> last.yml:2:1
@@ -514,7 +518,8 @@ fn problems_of_all_files_come_together() {
     2 | 
       | ^ while parsing a flow sequence, expected ',' or ']'
       = hint: the innermost open bracket is at 1:7
-      = hint: put quotes around values that hold `: ` or ` #` or that start with one of `@ ` * & ! % { [ | > ' "`
+      = hint: put quotes around values that hold `: ` or ` #` or that start with one of `@ ` * & ! % { [
+              | > ' "`
     "##);
 }
 
@@ -543,27 +548,32 @@ fn a_relative_path_needs_a_directory() {
 #[test]
 fn labels_are_checked_by_the_same_table() {
     let mut sources = Sources::default();
-    let label = r#"{"name": "x", "capabilites": ["CAP_BPF"], "net": "hots"}"#;
+    let label = r#"{"name": "x", "capability": ["CAP_BPF"], "net": "hots"}"#;
     let found = parse_label("label org.mobyproject.config of nginx", label, &mut sources).unwrap_err();
     assert_snapshot!(found.render(&sources, false), @r##"
     error: unknown key `name`
      --> label org.mobyproject.config of nginx:1:2
       |
-    1 | {"name": "x", "capabilites": ["CAP_BPF"], "net": "hots"}
+    1 | {"name": "x", "capability": ["CAP_BPF"], "net": "hots"}
       |  ^^^^^^ belongs into the spec that uses the image
-      = hint: allowed here: `additionalGids`, `ambient`, `annotations`, `binds`, `binds.add`, `capabilities`, `capabilities.add`, `cgroupns`, `cgroupsPath`, `command`, `cwd`, `devices`, `env`, `gid`, `gidMappings`, `hostname`, `ipc`, `maskedPaths`, `mounts`, `net`, `noNewPrivileges`, `onfail`, `oomScoreAdj`, `pid`, `readonly`, `readonlyPaths`, `resources`, `rlimits`, `rootfsPropagation`, `runtime`, `seccomp`, `sysctl`, `tmpfs`, `uid`, `uidMappings`, `userns`, `uts`
+      = hint: allowed here: `additionalGids`, `ambient`, `annotations`, `binds`, `binds.add`,
+              `capabilities`, `capabilities.add`, `cgroupns`, `cgroupsPath`, `command`, `cwd`,
+              `devices`, `env`, `gid`, `gidMappings`, `hostname`, `ipc`, `maskedPaths`, `mounts`, `net`,
+              `noNewPrivileges`, `onfail`, `oomScoreAdj`, `pid`, `readonly`, `readonlyPaths`,
+              `resources`, `rlimits`, `rootfsPropagation`, `runtime`, `seccomp`, `sysctl`, `tmpfs`,
+              `uid`, `uidMappings`, `userns`, `uts`
 
-    error: unknown key `capabilites`
+    error: unknown key `capability`
      --> label org.mobyproject.config of nginx:1:15
       |
-    1 | {"name": "x", "capabilites": ["CAP_BPF"], "net": "hots"}
-      |               ^^^^^^^^^^^^^ did you mean `capabilities`?
+    1 | {"name": "x", "capability": ["CAP_BPF"], "net": "hots"}
+      |               ^^^^^^^^^^^^ did you mean `capabilities`?
 
     error: `net`: `hots` is not a namespace
-     --> label org.mobyproject.config of nginx:1:50
+     --> label org.mobyproject.config of nginx:1:49
       |
-    1 | {"name": "x", "capabilites": ["CAP_BPF"], "net": "hots"}
-      |                                                  ^^^^^^ did you mean `host`?
+    1 | {"name": "x", "capability": ["CAP_BPF"], "net": "hots"}
+      |                                                 ^^^^^^ did you mean `host`?
     "##);
 }
 
@@ -591,7 +601,12 @@ fn packages_are_checked_by_the_same_table() {
       |
     4 |   image: x
       |   ^^^^^ belongs into the spec that uses the image
-      = hint: allowed here: `additionalGids`, `ambient`, `annotations`, `binds`, `binds.add`, `capabilities`, `capabilities.add`, `cgroupns`, `cgroupsPath`, `command`, `cwd`, `devices`, `env`, `gid`, `gidMappings`, `hostname`, `ipc`, `maskedPaths`, `mounts`, `net`, `noNewPrivileges`, `onfail`, `oomScoreAdj`, `pid`, `readonly`, `readonlyPaths`, `resources`, `rlimits`, `rootfsPropagation`, `runtime`, `seccomp`, `sysctl`, `tmpfs`, `uid`, `uidMappings`, `userns`, `uts`
+      = hint: allowed here: `additionalGids`, `ambient`, `annotations`, `binds`, `binds.add`,
+              `capabilities`, `capabilities.add`, `cgroupns`, `cgroupsPath`, `command`, `cwd`,
+              `devices`, `env`, `gid`, `gidMappings`, `hostname`, `ipc`, `maskedPaths`, `mounts`, `net`,
+              `noNewPrivileges`, `onfail`, `oomScoreAdj`, `pid`, `readonly`, `readonlyPaths`,
+              `resources`, `rlimits`, `rootfsPropagation`, `runtime`, `seccomp`, `sysctl`, `tmpfs`,
+              `uid`, `uidMappings`, `userns`, `uts`
 
     error: `config.capabilities[0]`: unknown capability `CAP_NET`
      --> build.yml:5:18
@@ -605,75 +620,6 @@ fn packages_are_checked_by_the_same_table() {
     6 | arches: [x86]
       |          ^^^ allowed here: `amd64`, `arm64`, `riscv64`, `s390x`, `ppc64le`
     "##);
-}
-
-/// Text that is refused, and that quickly: the limit is far above what it takes and far below what a defect would take.
-fn refused(text: String) -> String {
-    let start = Instant::now();
-    let mut sources = Sources::default();
-    let found = load(vec![input("spec.yml", &text)], None, &mut sources).expect_err("it is refused");
-    let report = found.render(&sources, false);
-    assert!(
-        start.elapsed() < Duration::from_secs(20),
-        "took {:?}: {}",
-        start.elapsed(),
-        &report[..report.len().min(500)]
-    );
-    assert!(report.len() < 200_000, "a report of {} bytes", report.len());
-    report
-}
-
-#[test]
-fn deep_nesting_is_refused() {
-    for open in ["[", "{a: ", "- ", "? ", "[\n"] {
-        let report = refused(format!("onboot: \n {}", open.repeat(100_000)));
-        assert!(report.contains("nested too deeply") || report.contains("not valid YAML"), "{report}");
-    }
-    let indented: String = (0..1000).map(|depth| format!("{}a:\n", " ".repeat(depth))).collect();
-    assert!(refused(indented).contains("nested too deeply"));
-    let aliases: String = (1..100).map(|i| format!("x-{i}: &a{i} [*a{}]\n", i - 1)).collect();
-    assert!(refused(format!("x-0: &a0 [x]\n{aliases}")).contains("nested too deeply"));
-}
-
-#[test]
-fn billion_laughs_under_known_keys_are_refused() {
-    let laughs = |key: &str, seed: &str, levels: usize| {
-        let mut text = format!("x-0: &a0 {seed}\n");
-        for level in 1..levels {
-            text += &format!("x-{level}: &a{level} [{}]\n", vec![format!("*a{}", level - 1); 10].join(", "));
-        }
-        format!("{text}{key}: *a{}\n", levels - 1)
-    };
-    for key in ["init", "services", "files"] {
-        assert!(refused(laughs(key, "[x, y]", 12)).contains("too large once its aliases are expanded"));
-    }
-    // Few nodes, much text.
-    let large = format!("x-0: &a \"{}\"\ninit: [{}]\n", "x".repeat(1 << 20), "*a, ".repeat(1000));
-    assert!(refused(large).contains("too large once its aliases are expanded"));
-    let merged: String =
-        (1..40).map(|i| format!("x-{i}: &a{i} {{<<: [*a{0}, *a{0}], k{i}: *a{0}}}\n", i - 1)).collect();
-    assert!(refused(format!("x-0: &a0 {{k: v}}\n{merged}")).contains("too large once its aliases are expanded"));
-}
-
-#[test]
-fn large_files_are_refused_before_they_are_parsed() {
-    let report = refused("# comment\n".repeat(5 << 20));
-    assert_eq!(report.lines().next(), Some("error: `spec.yml` is too large for a spec: 52428800 bytes"));
-    assert!(report.contains(&format!("at most {MAX_BYTES} bytes")));
-}
-
-#[test]
-fn a_million_mistakes_are_reported_in_bounded_size() {
-    let report = refused("a, ".repeat(80_000) + "b: c\n");
-    assert!(report.contains("not valid YAML"), "{report}");
-    let report = refused((0..100_000).map(|i| format!("comand{i}: x\n")).collect());
-    assert!(report.contains("more errors are not shown"));
-    let report = refused(format!("init: [{}]\n", "[], ".repeat(200_000)));
-    assert!(report.contains("more errors are not shown"));
-    let report = refused(format!("services: [{}]\n", "{}, ".repeat(200_000)));
-    assert!(report.contains("more errors are not shown"));
-    let report = refused(format!("init: [{}]\n", "'', ".repeat(200_000)));
-    assert!(report.contains("more errors are not shown"));
 }
 
 #[test]

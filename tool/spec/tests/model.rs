@@ -21,7 +21,7 @@ fn load_all(texts: &[&str]) -> Spec {
 }
 
 fn merged(texts: &[&str]) -> Value {
-    serde_json::from_str(&to_json(&load_all(texts))).unwrap()
+    serde_json::from_str(&to_json(&load_all(texts))).expect("JSON")
 }
 
 fn label(text: &str) -> ContainerConfig {
@@ -75,7 +75,7 @@ onboot:
       - destination: /dev
       - {type: bind, source: data, destination: /data, options: [ro]}
       - {source: /var/lib, destination: /lib, options: [rbind]}
-      - {type: ext4, source: /dev/sda1, destination: /mnt}
+      - {type: ext4, source: /dev/sda1, destination: mnt}
     binds: ["/etc/resolv.conf:/etc/resolv.conf", "/dev:/dev:ro,nosuid", "data:/srv:ro,nosuid"]
     devices:
       - {path: all, type: b}
@@ -102,8 +102,8 @@ onboot:
     rootfsPropagation: shared
     cgroupsPath: systemreserved
     resources:
-      devices: [{allow: false, access: rwm}]
-      memory: {limit: 67108864, swap: -1, kernelTCP: 1, disableOOMKiller: true, swappiness: 10}
+      devices: [{allow: false, access: rwm, type: c, major: 1, minor: -1}]
+      memory: {limit: 67108864, reservation: 1048576, kernel: 5, useHierarchy: false, checkBeforeUpdate: on, swap: -1, kernelTCP: 1, disableOOMKiller: true, swappiness: 10}
       cpu: {shares: 512, quota: 1000, burst: 5, period: 2000, realtimeRuntime: 1, realtimePeriod: 2, cpus: "0-1", mems: 0, idle: 0}
       pids: {limit: 100}
       blockio:
@@ -132,7 +132,7 @@ onboot:
         - {name: wg0, add: wireguard, createInRoot: true}
         - {name: veth1, add: veth, peer: veth0}
         - name: eth1
-      bindNS: {net: /run/netns/wg, mnt: /run/mntns/wg}
+      bindNS: {cgroup: /n/c, ipc: /n/i, mnt: /n/m, net: /n/n, pid: /n/p, user: /n/u, uts: /n/h}
       namespace: other
     seccomp: unconfined
     onfail: continue
@@ -338,11 +338,18 @@ fn every_key_arrives() {
             "devices": [
               {
                 "allow": false,
-                "access": "rwm"
+                "access": "rwm",
+                "type": "c",
+                "major": 1,
+                "minor": -1
               }
             ],
             "memory": {
               "limit": 67108864,
+              "reservation": 1048576,
+              "kernel": 5,
+              "useHierarchy": false,
+              "checkBeforeUpdate": true,
               "swap": -1,
               "kernelTCP": 1,
               "disableOOMKiller": true,
@@ -473,8 +480,13 @@ fn every_key_arrives() {
               }
             ],
             "bindNS": {
-              "mnt": "/run/mntns/wg",
-              "net": "/run/netns/wg"
+              "cgroup": "/n/c",
+              "ipc": "/n/i",
+              "mnt": "/n/m",
+              "net": "/n/n",
+              "pid": "/n/p",
+              "user": "/n/u",
+              "uts": "/n/h"
             },
             "namespace": "other"
           },
@@ -646,8 +658,8 @@ fn over(entry: &str, of_label: &str) -> Value {
     let mut service = spec.services[0].clone();
     service.config = service.config.over(label(of_label));
     let text = to_json(&Spec { services: vec![service], ..Spec::default() });
-    let mut service = serde_json::from_str::<Value>(&text).unwrap()["services"][0].take();
-    let map = service.as_object_mut().unwrap();
+    let mut service = serde_json::from_str::<Value>(&text).expect("JSON")["services"][0].take();
+    let map = service.as_object_mut().expect("a map");
     map.remove("name");
     map.remove("image");
     service
@@ -704,6 +716,8 @@ fn labels_are_json_or_yaml() {
     assert!(tabs.readonly.unwrap().value);
     assert!(label("net: host\n").namespaces.net.is_some());
     assert!(label("{}").env.is_none());
+    assert!(label(" \n").env.is_none());
+    assert!(label(r#"{"env": null, "runtime": {"mkdir": null}}"#).env.is_none());
 }
 
 #[test]
@@ -889,6 +903,33 @@ fn the_schema_is_made_of_the_same_table() {
     let text = schema.to_string();
     for target in text.split("\"#/definitions/").skip(1).filter_map(|rest| rest.split('"').next()) {
         assert!(schema["definitions"][target].is_object(), "{target}");
+    }
+}
+
+/// The names of all keys of a document.
+fn names(value: &Value, into: &mut std::collections::BTreeSet<String>) {
+    match value {
+        Value::Object(map) => map.iter().for_each(|(key, value)| {
+            into.insert(key.clone());
+            names(value, into);
+        }),
+        Value::Array(list) => list.iter().for_each(|value| names(value, into)),
+        _ => {}
+    }
+}
+
+#[test]
+fn every_row_of_the_table_is_read_and_written() {
+    let mut written = std::collections::BTreeSet::new();
+    names(&merged(&[EVERY_KEY]), &mut written);
+    let schema = schema();
+    let shapes = schema["definitions"].as_object().expect("a map").iter().filter(|(name, _)| *name != "trust");
+    for (shape, definition) in shapes {
+        for (key, property) in definition["properties"].as_object().expect("a map") {
+            // All-lower-case spellings stand beside the real name, which is their title.
+            let known = property["title"] == json!(key) && property.get("deprecated").is_none();
+            assert!(!known || written.contains(key), "`{key}` of {shape} does not arrive");
+        }
     }
 }
 

@@ -101,7 +101,8 @@ fn make(kind: &str, target: &str, flags: MountFlags, data: &str) -> Result<(), S
 fn links_and_directories() -> Vec<String> {
     let mut troubles = Vec::new();
     for directory in ["cache", "empty", "lib", "local", "lock", "log", "opt", "spool", "tmp"] {
-        if let Err(error) = fs::DirBuilder::new().mode(0o755).recursive(true).create(Path::new("/var").join(directory)) {
+        if let Err(error) = fs::DirBuilder::new().mode(0o755).recursive(true).create(Path::new("/var").join(directory))
+        {
             troubles.push(format!("making /var/{directory}: {error}"));
         }
     }
@@ -146,9 +147,7 @@ pub fn seal_root() -> Vec<String> {
     modules::want_filesystem("overlay");
     let mut troubles = Vec::new();
     let read_only = rustix::fs::statvfs("/").is_ok_and(|s| s.f_flag.contains(StatVfsMountFlags::RDONLY));
-    if !read_only
-        && let Err(error) = rustix::mount::mount_remount("/", MountFlags::BIND | MountFlags::RDONLY, c"")
-    {
+    if !read_only && let Err(error) = rustix::mount::mount_remount("/", MountFlags::BIND | MountFlags::RDONLY, c"") {
         troubles.push(format!("making the root read-only: {error}"));
     }
     let shared = MountPropagationFlags::SHARED | MountPropagationFlags::REC;

@@ -97,9 +97,9 @@ fn system_ram(table: &str) -> u64 {
 pub fn set_xattrs(manifest: &Manifest) -> Vec<String> {
     let mut troubles = Vec::new();
     for xattr in &manifest.xattrs {
-        let done = bytes(&xattr.value).ok_or(io::Error::from(io::ErrorKind::InvalidData)).and_then(|value| {
-            Ok(rustix::fs::lsetxattr(&xattr.path, &xattr.name, &value, XattrFlags::empty())?)
-        });
+        let done = bytes(&xattr.value)
+            .ok_or(io::Error::from(io::ErrorKind::InvalidData))
+            .and_then(|value| Ok(rustix::fs::lsetxattr(&xattr.path, &xattr.name, &value, XattrFlags::empty())?));
         if let Err(error) = done {
             troubles.push(format!("setting {} of {}: {error}", xattr.name, xattr.path));
         }

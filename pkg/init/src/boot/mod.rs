@@ -39,7 +39,7 @@ pub fn run() -> ExitCode {
     std::panic::set_hook(Box::new(|panic| {
         let mut consoles = Consoles::open(&Cmdline::read().consoles);
         consoles.say(&format!("init failed: {panic}"));
-        consoles.line(Ending::Panic.line().as_bytes());
+        consoles.own_line(Ending::Panic.line().as_bytes());
         consoles.drain(Duration::from_secs(1));
     }));
     let mut troubles = early::own_root();

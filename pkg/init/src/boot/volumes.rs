@@ -37,7 +37,6 @@ fn one(volume: &Path) -> std::io::Result<()> {
         Some(std::os::unix::fs::MetadataExt::uid(&original)),
         Some(std::os::unix::fs::MetadataExt::gid(&original)),
     )?;
-    let layers =
-        format!("lowerdir={},upperdir={},workdir={}", lower.display(), upper.display(), work.display());
+    let layers = format!("lowerdir={},upperdir={},workdir={}", lower.display(), upper.display(), work.display());
     mounts::mount("overlay", &merged, "overlay", &Options::parse(&[layers]))
 }

@@ -40,6 +40,12 @@ impl Config {
                 linux.insert("cgroupsPath".to_owned(), json!(cgroup));
             }
         });
+        for name in ["hostname", "domainname"] {
+            // Empty is none to runc; the library would set it.
+            if self.0.get(name).and_then(Value::as_str).is_some_and(str::is_empty) {
+                self.0.remove(name);
+            }
+        }
         if abort {
             let hook = json!({"path": "/proc/self/exe", "args": ["init", "abort-parent"]});
             self.0.insert("hooks".to_owned(), json!({"createRuntime": [hook]}));
@@ -149,7 +155,8 @@ mod tests {
 
     #[test]
     fn no_new_privileges_false_is_left_out_so_that_seccomp_comes_first() {
-        let config = completed(json!({"process": {"noNewPrivileges": false}}));
+        let config = completed(json!({"process": {"noNewPrivileges": false}, "hostname": ""}));
+        assert_eq!(config.0.get("hostname"), None);
         assert_eq!(config.0["process"].get("noNewPrivileges"), None);
     }
 

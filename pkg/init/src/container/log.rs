@@ -1,7 +1,8 @@
-//! The library's errors, on the container's standard error.
+//! Why a process could not become the container's program, on the container's standard error.
 //!
-//! What goes wrong in the container's own process after it was created, above all execve, the library reports to its
-//! tracing subscriber only. Without one a container would end with code 255 and no word.
+//! What goes wrong in this process the library returns. What goes wrong in the container's own process it returns without
+//! causes, and after the start (execve) it tells its tracing subscriber only; without one the container would end with 255
+//! and no word.
 
 use std::fmt;
 use std::io::Write;
@@ -12,14 +13,17 @@ use tracing::{Event, Level, Metadata, Subscriber};
 
 /// Sends errors to standard error from now on.
 pub fn to_stderr() {
-    let _ = tracing::subscriber::set_global_default(Errors);
+    let _ = tracing::subscriber::set_global_default(Errors { own: std::process::id() });
 }
 
-struct Errors;
+struct Errors {
+    /// The process whose errors are returned.
+    own: u32,
+}
 
 impl Subscriber for Errors {
     fn enabled(&self, metadata: &Metadata<'_>) -> bool {
-        *metadata.level() == Level::ERROR
+        *metadata.level() == Level::ERROR && std::process::id() != self.own
     }
 
     fn event(&self, event: &Event<'_>) {

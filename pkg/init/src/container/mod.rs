@@ -75,7 +75,7 @@ pub enum ContainerError {
 /// Runs the program: `kind` is the directory below `/containers`, `directory` the bundle's name.
 pub fn run(kind: &str, directory: &str) -> ExitCode {
     let Ok(mut status) = take_status() else { return ExitCode::FAILURE };
-    sys::default_sigpipe();
+    sys::default_signals();
     log::to_stderr();
     match create_and_start(kind, directory, &mut status) {
         Ok(()) => ExitCode::SUCCESS,
@@ -200,5 +200,6 @@ fn chain(error: &dyn Error) -> String {
         }
         cause = error.source();
     }
-    text
+    // What the library puts around every error of the container's own process.
+    text.replace("exec process failed with error error in executing process : ", "")
 }

@@ -42,6 +42,8 @@ pub struct Report {
     pub loaded: usize,
     /// Sentences about what went wrong.
     pub troubles: Vec<String>,
+    /// Modules that are not in the image, and what wants them.
+    pub left_out: Vec<(String, String)>,
 }
 
 impl Loader {
@@ -106,8 +108,11 @@ impl Loader {
     fn report_left_out(&mut self, wanted: &BTreeSet<String>, report: &mut Report) {
         let missing = self.table("modules.left-out", |table| tables::aliases(table, wanted));
         for (module, wanted_by) in missing.modules.into_iter().zip(missing.wanted_by) {
-            if !self.loaded.contains(&tables::normal(&module)) && self.reported.insert(module.clone()) && first_time(&module) {
-                report.troubles.push(format!("module `{module}` is wanted by `{wanted_by}` but was left out of this image"));
+            if !self.loaded.contains(&tables::normal(&module))
+                && self.reported.insert(module.clone())
+                && first_time(&module)
+            {
+                report.left_out.push((module, wanted_by));
             }
         }
     }
@@ -166,13 +171,30 @@ impl Report {
     fn add(&mut self, other: Self) {
         self.loaded += other.loaded;
         self.troubles.extend(other.troubles);
+        self.left_out.extend(other.left_out);
     }
 
     /// Says the troubles.
-    pub fn say(self, consoles: &mut Consoles) {
-        for trouble in self.troubles {
-            consoles.say(&trouble);
+    pub fn say(&self, consoles: &mut Consoles) {
+        for sentence in self.sentences() {
+            consoles.say(&sentence);
         }
+    }
+
+    fn sentences(&self) -> Vec<String> {
+        let mut sentences = self.troubles.clone();
+        match self.left_out.as_slice() {
+            [] => {}
+            [(module, by)] => {
+                sentences.push(format!("module `{module}`, wanted by `{by}`, was left out of this image"))
+            }
+            // At boot there may be many.
+            more => {
+                let names: Vec<String> = more.iter().map(|(m, by)| format!("{m} ({})", tables::bus(by))).collect();
+                sentences.push(format!("modules wanted by devices, left out of this image: {}", names.join(", ")));
+            }
+        }
+        sentences
     }
 }
 
@@ -223,12 +245,12 @@ pub fn want_filesystem(kind: &str) {
 pub fn modprobe(name: &str) -> ExitCode {
     let report = Loader::new(&Cmdline::read()).want_one(name);
     tell_kernel(&report);
-    if report.troubles.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    if report.troubles.is_empty() && report.left_out.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
 /// Says troubles where every process can: in the kernel's log, with a priority that a quiet boot shows on the consoles.
 fn tell_kernel(report: &Report) {
-    for trouble in &report.troubles {
-        let _ = fs::write("/dev/kmsg", format!("<3>bootwright: {trouble}\n"));
+    for sentence in report.sentences() {
+        let _ = fs::write("/dev/kmsg", format!("<3>bootwright: {sentence}\n"));
     }
 }

@@ -46,7 +46,8 @@ pub fn aliases(table: impl BufRead, wanted: &BTreeSet<String>) -> Found {
     found
 }
 
-fn bus(alias: &str) -> &str {
+/// What an alias begins with: the name of its bus.
+pub fn bus(alias: &str) -> &str {
     alias.split_once(':').map_or(alias, |(bus, _)| bus)
 }
 
@@ -225,7 +226,8 @@ kernel/b.ko:
 
     #[test]
     fn device_nodes_stay_in_dev() {
-        let table = "# nodes\nfuse fuse c10:229\ntun net/tun c10:200\nx ../../etc/x c1:1\nloop loop-control c10:237\nbad\n";
+        let table =
+            "# nodes\nfuse fuse c10:229\ntun net/tun c10:200\nx ../../etc/x c1:1\nloop loop-control c10:237\nbad\n";
         assert_eq!(
             device_nodes(table.as_bytes()),
             [

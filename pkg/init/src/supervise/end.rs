@@ -21,7 +21,7 @@ pub fn end(consoles: &mut Consoles, ending: Ending) -> ! {
     end_processes();
     unmount_all();
     rustix::fs::sync();
-    consoles.line(ending.line().as_bytes());
+    consoles.own_line(ending.line().as_bytes());
     consoles.drain(Duration::from_secs(2));
     let command = match ending {
         Ending::Reboot => RebootCommand::Restart,

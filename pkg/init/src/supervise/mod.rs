@@ -34,6 +34,8 @@ pub use shell::shell;
 
 /// Lines of output that are repeated when a container ends.
 const LAST_LINES: usize = 20;
+/// Requests that follow one another more closely are one.
+const SAME_REQUEST: Duration = Duration::from_secs(1);
 
 /// Signals that init receives as events.
 pub fn signals() -> io::Result<OwnedFd> {
@@ -66,6 +68,7 @@ pub fn run(machine: Machine) -> ! {
         poll: epoll::create(epoll::CreateFlags::CLOEXEC).ok(),
         timers: Vec::new(),
         shell: None,
+        requested: None,
     };
     for trouble in troubles {
         supervisor.machine.consoles.say(&trouble);
@@ -119,10 +122,11 @@ struct Supervisor {
     units: Vec<Unit>,
     sequence: Sequence,
     runners: Vec<Option<Runner>>,
-    buttons: Vec<OwnedFd>,
+    buttons: Vec<(String, OwnedFd)>,
     poll: Option<OwnedFd>,
     timers: Vec<(Instant, Timer)>,
     shell: Option<Pid>,
+    requested: Option<Instant>,
 }
 
 impl Supervisor {
@@ -133,7 +137,7 @@ impl Supervisor {
         if let Some(uevents) = &self.machine.uevents {
             self.watch(uevents, Source::Uevents, EventFlags::IN);
         }
-        for (i, button) in self.buttons.iter().enumerate() {
+        for (i, (_, button)) in self.buttons.iter().enumerate() {
             self.watch(button, Source::Button(i), EventFlags::IN);
         }
     }
@@ -164,17 +168,10 @@ impl Supervisor {
     }
 
     fn wait(&self, pause: Option<Duration>) -> Vec<Source> {
-        let pause = pause.map(|p| rustix::time::Timespec {
-            tv_sec: i64::try_from(p.as_secs()).unwrap_or(i64::MAX),
-            // Rounded up, so that a timer is due when the wait ends.
-            tv_nsec: i64::from(p.subsec_nanos() / 1_000_000 * 1_000_000),
-        });
-        let pause = pause.map(|mut p| {
-            p.tv_nsec += 1_000_000;
-            if p.tv_nsec >= 1_000_000_000 {
-                (p.tv_sec, p.tv_nsec) = (p.tv_sec.saturating_add(1), 0);
-            }
-            p
+        // Rounded up to milliseconds, so that a timer is due when the wait ends.
+        let pause = pause.map(|p| p.as_millis().saturating_add(1)).map(|ms| rustix::time::Timespec {
+            tv_sec: i64::try_from(ms / 1000).unwrap_or(i64::MAX),
+            tv_nsec: i64::try_from(ms % 1000).unwrap_or(0) * 1_000_000,
         });
         let mut events = Vec::with_capacity(16);
         let waited = match &self.poll {
@@ -221,6 +218,11 @@ impl Supervisor {
     }
 
     fn request(&mut self, ending: Ending, why: &str) {
+        // One press may come by two devices, and a held key repeats.
+        let now = Instant::now();
+        if self.requested.replace(now).is_some_and(|last| now.duration_since(last) < SAME_REQUEST) {
+            return;
+        }
         self.machine.consoles.say(&format!("{ending} asked for by {why}"));
         self.happen(Event::Request(ending));
     }
@@ -284,16 +286,17 @@ impl Supervisor {
 
     fn hear_button(&mut self, i: usize) {
         let mut bytes = [0; 24 * 32];
-        let Some(button) = self.buttons.get(i) else { return };
-        match rustix::io::read(button, &mut bytes) {
+        let Some((name, button)) = self.buttons.get_mut(i) else { return };
+        match rustix::io::read(&*button, &mut bytes) {
             Ok(count) if power::pressed(bytes.get(..count).unwrap_or_default()) => {
                 self.request(Ending::Poweroff, "the power button");
             }
             Ok(_) | Err(rustix::io::Errno::AGAIN | rustix::io::Errno::INTR) => {}
-            // The device is gone. Its place stays, so that the others keep theirs.
+            // The device is gone. Its place stays, so that the others keep theirs; its name may come again.
             Err(_) => {
+                name.clear();
                 if let Some(poll) = &self.poll {
-                    let _ = epoll::delete(poll, button);
+                    let _ = epoll::delete(poll, &*button);
                 }
             }
         }
@@ -329,9 +332,12 @@ impl Supervisor {
         }
         self.machine.loader.want(wanted).say(&mut self.machine.consoles);
         for input in inputs {
-            if let Some(button) = power::button(&input) {
+            // Events of devices that were there when init looked come late.
+            if self.buttons.iter().all(|(name, _)| *name != input)
+                && let Some(button) = power::button(&input)
+            {
                 self.watch(&button, Source::Button(self.buttons.len()), EventFlags::IN);
-                self.buttons.push(button);
+                self.buttons.push((input, button));
             }
         }
     }
@@ -394,7 +400,11 @@ impl Supervisor {
         let consoles = &mut self.machine.consoles;
         let rule = "=".repeat(66);
         consoles.say(&rule);
-        consoles.say(&format!("{} `{}` failed, as is said above; the machine does not go on", unit.kind.word(), unit.name));
+        consoles.say(&format!(
+            "{} `{}` failed, as is said above; the machine does not go on",
+            unit.kind.word(),
+            unit.name
+        ));
         consoles.say(&format!("powering off in {} s; at once by power button or ctrl-alt-del", delay.as_secs()));
         consoles.say(&rule);
     }
@@ -405,7 +415,7 @@ impl Supervisor {
         let running = self.units.iter().enumerate().filter(|(i, u)| u.kind == Kind::Service && self.sequence.runs(*i));
         let names: Vec<&str> = running.map(|(_, u)| u.name.as_str()).collect();
         let line = format!("{READY_PREFIX}{milliseconds} ms: {}", names.join(" "));
-        self.machine.consoles.line(line.trim_end_matches([':', ' ']).as_bytes());
+        self.machine.consoles.own_line(line.trim_end_matches([':', ' ']).as_bytes());
     }
 
     fn start_shell(&mut self) {
@@ -435,11 +445,11 @@ fn echo(consoles: &mut Consoles, unit: &Unit, line: &[u8]) {
 /// Says how a container ended, with its last lines.
 fn tell(consoles: &mut Consoles, unit: &Unit, outcome: &Outcome, runner: &Runner) {
     consoles.say(&format!("{} `{}` ended: {outcome}", unit.kind.word(), unit.name));
-    if !outcome.is_good() {
+    if !outcome.is_good() && !runner.stopping() {
         for line in runner.output.last(LAST_LINES) {
             let mut text = b"bootwright:   | ".to_vec();
             text.extend_from_slice(line);
-            consoles.line(&text);
+            consoles.own_line(&text);
         }
     }
 }
@@ -486,7 +496,14 @@ mod tests {
 
     #[test]
     fn tokens_come_back() {
-        for source in [Source::Signals, Source::Uevents, Source::Status(1), Source::Output(70_000), Source::Console(0), Source::Button(3)] {
+        for source in [
+            Source::Signals,
+            Source::Uevents,
+            Source::Status(1),
+            Source::Output(70_000),
+            Source::Console(0),
+            Source::Button(3),
+        ] {
             assert_eq!(Source::of(source.token()).token(), source.token());
         }
     }

@@ -12,10 +12,11 @@ const EV_KEY: u16 = 1;
 /// Size of `struct input_event` on 64-bit machines; the time takes the first 16 bytes.
 const EVENT: usize = 24;
 
-/// Opens all input devices that have a power key.
-pub fn buttons() -> Vec<OwnedFd> {
+/// Opens all input devices that have a power key, with their names.
+pub fn buttons() -> Vec<(String, OwnedFd)> {
     let devices = fs::read_dir("/sys/class/input").into_iter().flatten().flatten();
-    devices.filter_map(|d| button(&d.file_name().to_string_lossy())).collect()
+    let names = devices.map(|d| d.file_name().to_string_lossy().into_owned());
+    names.filter_map(|name| button(&name).map(|button| (name, button))).collect()
 }
 
 /// Opens an input device, `event3`, if it has a power key.

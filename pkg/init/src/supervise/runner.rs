@@ -225,6 +225,11 @@ impl Runner {
         })
     }
 
+    /// Whether it was asked to end.
+    pub fn stopping(&self) -> bool {
+        self.stopping
+    }
+
     /// How long it has run.
     pub fn ran(&self) -> Duration {
         self.since.elapsed()

@@ -8,7 +8,7 @@ use std::process::{Command, ExitCode};
 
 use rustix::process::Pid;
 
-use crate::applet;
+use crate::{applet, sys};
 
 /// The shell's program.
 const SHELL: &str = "/bin/sh";
@@ -24,6 +24,7 @@ pub fn start(console: &str) -> io::Result<Option<Pid>> {
 
 /// Becomes the shell, with the console as its controlling terminal.
 pub fn shell(console: &str) -> ExitCode {
+    sys::default_signals();
     let _ = rustix::process::setsid();
     let error = match terminal(console) {
         Ok(()) => Command::new(SHELL)

@@ -63,7 +63,8 @@ pub fn discover(onfail: Option<OnFail>) -> (Vec<Unit>, Vec<String>) {
     let mut troubles = Vec::new();
     for kind in [Kind::Onboot, Kind::Service, Kind::Onshutdown] {
         let entries = fs::read_dir(Path::new(CONTAINERS).join(kind.directory())).into_iter().flatten().flatten();
-        let names: Vec<String> = entries.filter(|e| e.path().is_dir()).filter_map(|e| e.file_name().into_string().ok()).collect();
+        let names: Vec<String> =
+            entries.filter(|e| e.path().is_dir()).filter_map(|e| e.file_name().into_string().ok()).collect();
         for directory in in_order(names) {
             let name = if kind == Kind::Service { directory.as_str() } else { place(&directory).1 }.to_owned();
             let mut unit = Unit { kind, name, directory, onfail: default_onfail(kind) };

@@ -23,7 +23,9 @@ pub(super) fn manifest(segments: &[Segment<'_>], memory_mib: u64) -> Manifest {
         for entry in segment.entries.iter().filter(|e| !e.is_parent) {
             let Ok(path) = std::str::from_utf8(entry.path.as_bytes()) else { continue };
             let path = format!("/{path}");
-            for (name, value) in &entry.node.meta.xattrs {
+            // One inode has one set of attributes, however many names it has.
+            let first = entry.header.nlink == 1 || !matches!(entry.node.kind, Kind::HardLink(_));
+            for (name, value) in entry.node.meta.xattrs.iter().filter(|_| first) {
                 manifest.xattrs.push(Xattr {
                     path: path.clone(),
                     name: String::from_utf8_lossy(name).into_owned(),

@@ -1,9 +1,10 @@
 //! A machine as tar entries.
 
+use std::collections::BTreeMap;
 use std::io::Write;
 
-use bootwright_oci::{Kind, ReadContent, Task, TreePath};
-use bootwright_rootfs::{Component, Machine, Placed};
+use bootwright_oci::{Kind, Metadata, Node, ReadContent, Task, TreePath};
+use bootwright_rootfs::{Boot, Component, Machine, Placed};
 
 use super::pax::{Entry, EntryKind, Writer};
 use crate::content::{self, Owner};
@@ -21,18 +22,51 @@ pub(crate) struct Extra {
 
 /// Refuses a tree that cannot be written, before anything is.
 pub(crate) fn check(machine: &Machine, extras: &[Extra]) -> Result<(), Error> {
-    links::check_parents(machine)?;
-    Links::of(machine)?;
-    let reserved = extras.iter().map(|extra| extra.name);
-    let boot = machine.boot.kernel.is_some().then_some("boot/kernel");
-    for name in reserved.chain(boot).chain(boot.map(|_| "boot/cmdline")).chain(boot.map(|_| "boot/ucode.cpio")) {
+    let boot = boot_machine(machine);
+    for machine in [machine, &boot] {
+        links::check_parents(machine)?;
+        Links::of(machine)?;
+    }
+    let generated = machine.boot.kernel.as_ref().map_or(&[][..], |_| &BOOT_FILES);
+    for name in extras.iter().map(|extra| &extra.name).chain(generated) {
         let path = TreePath::new(name).expect("a constant without `..`");
-        if let Some(placed) = machine.tree.get(&path) {
+        if let Some(placed) = machine.tree.get(&path).or_else(|| boot.tree.get(&path)) {
             let component = content::component_name(machine, placed.component);
-            return Err(Error::Tree { path: name.to_owned(), component, what: "this path is the format's own" });
+            return Err(Error::Tree { path: (*name).to_owned(), component, what: "this path is the format's own" });
         }
     }
     Ok(())
+}
+
+/// What is generated below `boot/`.
+const BOOT_FILES: [&str; 3] = ["boot/cmdline", "boot/kernel", "boot/ucode.cpio"];
+
+/// The directory `boot` with the files that the kernel image has there besides the kernel, as a machine of its own.
+fn boot_machine(machine: &Machine) -> Machine {
+    let component = machine.components.iter().position(|c| c.location == "kernel").unwrap_or_default();
+    let boot = TreePath::new("boot").expect("a constant without `..`");
+    let mut tree = BTreeMap::new();
+    if machine.boot.kernel.is_some() || !machine.boot.files.is_empty() {
+        let meta = Metadata { mode: 0o755, mtime: GENERATED_MTIME.into(), ..Metadata::default() };
+        let node = Node { meta, kind: Kind::Directory };
+        let directory = machine.tree.get(&boot).cloned().unwrap_or(Placed { node, component });
+        tree.insert(boot.clone(), directory);
+    }
+    for (path, node) in &machine.boot.files {
+        let mut node = node.clone();
+        if let Kind::HardLink(target) = &mut node.kind {
+            *target = boot.join(target);
+        }
+        tree.insert(boot.join(path), Placed { node, component });
+    }
+    Machine {
+        platform: machine.platform.clone(),
+        components: machine.components.clone(),
+        tree,
+        boot: Boot::default(),
+        native_init: machine.native_init,
+        kernel_floor_mib: machine.kernel_floor_mib,
+    }
 }
 
 /// Writes a machine.
@@ -44,7 +78,6 @@ pub(crate) fn write(
     out: &mut dyn Write,
     progress: &mut dyn Task,
 ) -> Result<(), Fault> {
-    let links = Links::of(machine)?;
     let mut tar = Writer::new(out);
     let generated = |name: &'static str, size| Entry {
         name: name.as_bytes(),
@@ -57,28 +90,31 @@ pub(crate) fn write(
         tar.entry(&generated(name, content.len() as u64))?;
         tar.write_all(content.as_bytes())?;
     }
-    let boot = TreePath::new("boot").expect("a constant without `..`");
+    let boot = boot_machine(machine);
+    let boot_links = Links::of(&boot)?;
+    let mut boot_nodes = boot.tree.iter();
+    if let Some((path, placed)) = boot_nodes.next() {
+        node(&boot, &boot_links, path, placed, read, &mut tar, progress)?;
+    }
     if let Some(kernel) = kernel {
         let records = records(machine.components.iter().find(|c| c.location == "kernel"));
-        match machine.tree.get(&boot) {
-            Some(placed) => node(machine, &links, &boot, placed, read, &mut tar, progress)?,
-            None => {
-                let directory = Entry { kind: EntryKind::Directory, mode: 0o755, ..generated("boot/", 0) };
-                tar.entry(&Entry { records: &records, ..directory })?;
-            }
-        }
+        let [cmdline_name, kernel_name, ucode_name] = BOOT_FILES;
         let cmdline = machine.boot.cmdline.as_bytes();
-        tar.entry(&Entry { records: &records, ..generated("boot/cmdline", cmdline.len() as u64) })?;
+        tar.entry(&Entry { records: &records, ..generated(cmdline_name, cmdline.len() as u64) })?;
         tar.write_all(cmdline)?;
-        tar.entry(&Entry { records: &records, ..generated("boot/kernel", kernel.size()) })?;
+        tar.entry(&Entry { records: &records, ..generated(kernel_name, kernel.size()) })?;
         kernel.copy_to(read, &mut tar, progress)?;
         if let Some(ucode) = &machine.boot.ucode {
-            tar.entry(&Entry { records: &records, ..generated("boot/ucode.cpio", ucode.size()) })?;
+            tar.entry(&Entry { records: &records, ..generated(ucode_name, ucode.size()) })?;
             content::copy(ucode, Owner::Boot("boot/ucode.cpio"), read, &mut tar, progress)?;
         }
     }
+    for (path, placed) in boot_nodes {
+        node(&boot, &boot_links, path, placed, read, &mut tar, progress)?;
+    }
+    let links = Links::of(machine)?;
     for (path, placed) in &machine.tree {
-        if kernel.is_none() || *path != boot {
+        if !boot.tree.contains_key(path) {
             node(machine, &links, path, placed, read, &mut tar, progress)?;
         }
     }

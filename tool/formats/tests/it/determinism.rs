@@ -1,1 +1,110 @@
-//! later
+//! The same machine gives the same bytes: on every run, however many threads there are, whatever the umask and the directory, and
+//! in whichever pieces its content is read.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::num::NonZero;
+use std::path::Path;
+
+use bootwright_formats::{Compression, Format, Options, Output, write};
+use bootwright_oci::{Content, Derived, Digest, Kind, Silent};
+use bootwright_rootfs::Machine;
+
+use crate::machine::{Place, Store, everything, names, path};
+use crate::output::{child, child_directory};
+
+const ALL: &[Format] = &[Format::KernelInitrd, Format::Tar, Format::Docker, Format::TarKernelInitrd];
+
+/// Everything, and enough of it that threads and pieces could matter.
+fn machine() -> Machine {
+    let mut machine = everything();
+    let mut state = 7u32;
+    let mut bytes = |len: usize| -> Vec<u8> {
+        let mut next = |i: usize| {
+            state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            if i.is_multiple_of(2) { (state >> 24) as u8 } else { (i >> 9) as u8 }
+        };
+        (0..len).map(&mut next).collect()
+    };
+    for (at, len) in [("init", 300_000), ("lib/modules/6.1/virtio.ko", 700_000), ("etc/motd", 100_001)] {
+        machine.tree.get_mut(&path(at)).unwrap().node.kind = Kind::File(Content::inline(bytes(len)));
+    }
+    // The reader is only asked for what is not in memory.
+    let file = std::env::temp_dir().join(format!("bootwright-formats-{}", std::process::id()));
+    let content = bytes(200_000);
+    fs::write(&file, &content).unwrap();
+    let host = Content::Host { path: file, size: 200_000, digest: Digest::of(&content) };
+    machine.tree.get_mut(&path("bin/busybox")).unwrap().node.kind = Kind::File(host);
+    machine
+}
+
+fn build(machine: &Machine, directory: &Path, options: &Options, piece: usize) -> BTreeMap<String, Digest> {
+    let out = directory.join("out");
+    fs::create_dir_all(&out).unwrap();
+    let output = Output::Directory { directory: out.clone(), name: "m".to_owned() };
+    let store = Store { piece, ..Store::default() };
+    write(machine, ALL, &output, options, &store, &Derived::new(directory.join("cache")), &Silent).unwrap();
+    names(&out).into_iter().map(|name| (name.clone(), Digest::of(&fs::read(out.join(name)).unwrap()))).collect()
+}
+
+#[test]
+fn threads_pieces_and_a_warm_cache_change_nothing() {
+    let machine = machine();
+    for compression in Compression::ALL {
+        let options = |threads| Options { compression, threads: NonZero::new(threads), ..Options::default() };
+        let want = build(&machine, Place::new().dir.path(), &options(1), 0);
+        assert_eq!(want.len(), 6);
+        for (threads, piece) in [(2, 1000), (3, 0), (4, 70_000)] {
+            let place = Place::new();
+            for run in ["cold", "warm"] {
+                let got = build(&machine, place.dir.path(), &options(threads), piece);
+                assert_eq!(got, want, "{compression}, {threads} threads, pieces of {piece}, {run}");
+            }
+        }
+    }
+}
+
+#[test]
+fn neither_umask_nor_directory_nor_locale_matters() {
+    let mut results = Vec::new();
+    for shell in [
+        "umask 000; cd /; unset LC_ALL TZ",
+        "umask 077; cd \"$BOOTWRIGHT_TEST_DIR\"; export LC_ALL=tr_TR TZ=Asia/Tokyo",
+    ] {
+        let directory = tempfile::tempdir().unwrap();
+        let ended = child("determinism::child_builds", shell, directory.path());
+        assert!(ended.status.success(), "{}", String::from_utf8_lossy(&ended.stdout));
+        results.push(fs::read_to_string(directory.path().join("digests")).unwrap());
+    }
+    assert_eq!(results[0], results[1]);
+    assert!(results[0].lines().all(|line| line.starts_with("644 ")), "{}", results[0]);
+}
+
+#[test]
+#[ignore = "run by another test"]
+fn child_builds() {
+    let directory = child_directory();
+    let digests = build(&machine(), &directory, &Options::default(), 0);
+    let mode = |name: &str| {
+        use std::os::unix::fs::PermissionsExt;
+        fs::metadata(directory.join("out").join(name)).unwrap().permissions().mode() & 0o7777
+    };
+    let lines: Vec<_> = digests.iter().map(|(name, digest)| format!("{:o} {name} {digest}\n", mode(name))).collect();
+    fs::write(directory.join("digests"), lines.concat()).unwrap();
+}
+
+/// If this fails although nothing was meant to change, everybody's images change with this version. If a compression library was
+/// updated, that is so; raise `WRITER_VERSION` (`initrd/plan.rs`) then, so that caches do not mix old bytes with new.
+#[test]
+fn golden() {
+    let golden = include_str!("golden");
+    let mut got = String::new();
+    for compression in Compression::ALL {
+        let place = Place::new();
+        let options = Options { compression, ..Options::default() };
+        for (name, digest) in build(&everything(), place.dir.path(), &options, 0) {
+            got += &format!("{compression} {name} {digest}\n");
+        }
+    }
+    assert_eq!(got, golden);
+}

@@ -1,7 +1,6 @@
 //! Initrds: what is in them, in which order, and what the cache saves.
 
 use std::collections::BTreeMap;
-use std::io::Read;
 
 use bootwright_bundle::{MANIFEST_PATH, Manifest};
 use bootwright_formats::{Compression, Format, Member, cpio, read_initrd};
@@ -33,7 +32,7 @@ fn build(machine: &Machine, compression: Compression) -> Vec<u8> {
 }
 
 fn manifest(entries: &Entries) -> Manifest {
-    let entry = entries.iter().find(|(_, e, _)| e.name == MANIFEST_PATH[1..].as_bytes()).unwrap();
+    let entry = entries.iter().find(|(_, e, _)| e.name == MANIFEST_PATH.as_bytes()[1..]).unwrap();
     serde_json::from_slice(&entry.2).unwrap()
 }
 
@@ -221,7 +220,7 @@ fn a_foreign_init_gets_no_manifest_but_its_owner_a_warning() {
     let report = place.build(&machine, FORMATS, &with(Compression::Zstd)).unwrap();
     let (members, entries) = entries(&place.read("m-initrd.img"));
     assert_eq!(members.len(), 5);
-    assert!(entries.iter().all(|(_, e, _)| e.name != MANIFEST_PATH[1..].as_bytes()));
+    assert!(entries.iter().all(|(_, e, _)| e.name != MANIFEST_PATH.as_bytes()[1..]));
     assert_eq!(
         report.warnings,
         ["extended attributes are lost (an initrd has none, and this init sets none): \

@@ -33,7 +33,7 @@ impl Builder {
             boot: Boot {
                 kernel: Some(Content::inline(*b"\x7fELF a kernel")),
                 cmdline: "console=ttyS0".to_owned(),
-                ucode: None,
+                ..Boot::default()
             },
             native_init: true,
             kernel_floor_mib: 40,
@@ -127,8 +127,6 @@ pub struct Store {
     pub opened: AtomicUsize,
     /// Reads come in pieces of this size, if it is not zero.
     pub piece: usize,
-    /// Gives so many bytes fewer than announced.
-    pub cut: u64,
 }
 
 impl ReadContent for Store {
@@ -139,7 +137,7 @@ impl ReadContent for Store {
             Content::Host { path, .. } => Box::new(File::open(path)?),
             Content::Layer { .. } => return Err(io::Error::other("no layers here")),
         };
-        let input = input.take(content.size() - self.cut);
+        let input = input.take(content.size());
         Ok(if self.piece == 0 { Box::new(input) } else { Box::new(Pieces(input, self.piece)) })
     }
 }

@@ -1,5 +1,7 @@
 //! The formats, judged by the programs that read them: GNU cpio and tar, Python's tarfile, gzip, zstd and lz4.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on shall panic")]
+
 mod determinism;
 mod initrd;
 mod kernel;

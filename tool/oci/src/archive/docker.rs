@@ -44,6 +44,7 @@ pub(super) fn image(
     files: &dyn Files,
     name: &str,
     reference: Option<&Reference>,
+    whatever_its_name: bool,
     platform: &Platform,
 ) -> Result<Image, ArchiveError> {
     let saved = saved(files)?;
@@ -52,11 +53,11 @@ pub(super) fn image(
         if names.is_empty() { "nothing that has a name".to_owned() } else { names.join(", ") }
     };
     let chosen: Vec<&Saved> = match reference {
-        // The engine answers for a digest with an archive that names none.
         Some(reference) => {
             let named = |s: &&Saved| s.names().contains(reference);
             let chosen: Vec<_> = saved.iter().filter(named).collect();
-            if chosen.is_empty() && !(saved.len() == 1 && reference.digest().is_some()) {
+            let single = saved.len() == 1 && (whatever_its_name || reference.digest().is_some());
+            if chosen.is_empty() && !single {
                 return Err(ArchiveError::choice(files.path(), format!("has no `{reference}`; it holds {}", listed())));
             }
             if chosen.is_empty() { saved.iter().collect() } else { chosen }
@@ -160,7 +161,8 @@ fn layer(store: &Store, files: &dyn Files, entry: &str, diff_id: &str) -> Result
         };
         return Ok(Descriptor::new(media_type, digest, size));
     }
-    let digest: Digest = diff_id.parse().map_err(|_| ArchiveError::refused(files.path(), format!("`{diff_id}` is no digest")))?;
+    let digest: Digest =
+        diff_id.parse().map_err(|_| ArchiveError::refused(files.path(), format!("`{diff_id}` is no digest")))?;
     store.put_expected(digest, size, whole)?;
     Ok(Descriptor::new(OCI_LAYER, digest, size))
 }

@@ -4,8 +4,10 @@ use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
-use super::{ArchiveError, Files, Imported};
-use crate::manifest::{CONTAINERD_NAME, DOCUMENT_MAX, Descriptor, Document, Index, ManifestError, REF_NAME, config_platform};
+use super::{ArchiveError, Files, Imported, Opened};
+use crate::manifest::{
+    CONTAINERD_NAME, DOCUMENT_MAX, Descriptor, Document, Index, ManifestError, REF_NAME, config_platform,
+};
 use crate::resolve::{Resolved, resolve};
 use crate::store::check;
 use crate::{Image, Platform, Reference, Reporter, Store};
@@ -27,7 +29,7 @@ impl Files for Directory {
         &self.0
     }
 
-    fn open(&self, name: &str) -> Result<Option<(Box<dyn Read + '_>, u64)>, ArchiveError> {
+    fn open(&self, name: &str) -> Result<Option<Opened<'_>>, ArchiveError> {
         let path = self.0.join(name);
         // What is no file is not opened: a pipe would never answer.
         let metadata = match path.metadata() {
@@ -152,7 +154,7 @@ fn document(store: &Store, files: &dyn Files, descriptor: &Descriptor) -> Result
     Ok(bytes)
 }
 
-fn blob<'a>(files: &'a dyn Files, descriptor: &Descriptor) -> Result<(Box<dyn Read + 'a>, u64), ArchiveError> {
+fn blob<'a>(files: &'a dyn Files, descriptor: &Descriptor) -> Result<Opened<'a>, ArchiveError> {
     let entry = format!("blobs/sha256/{}", descriptor.digest.hex());
     files.open(&entry)?.ok_or_else(|| ArchiveError::Missing { path: files.path().to_owned(), entry })
 }

@@ -127,12 +127,15 @@ pub struct Imported {
     pub platforms: Vec<Platform>,
 }
 
+/// A file's bytes and how many they are.
+pub(crate) type Opened<'a> = (Box<dyn Read + 'a>, u64);
+
 /// Files by name: a directory or a scanned tar.
 pub(crate) trait Files {
     /// What to call it in messages.
     fn path(&self) -> &Path;
     /// Opens a file; none where it is not there.
-    fn open(&self, name: &str) -> Result<Option<(Box<dyn Read + '_>, u64)>, ArchiveError>;
+    fn open(&self, name: &str) -> Result<Option<Opened<'_>>, ArchiveError>;
 
     /// Reads a small file whole.
     fn small(&self, name: &str) -> Result<Option<Vec<u8>>, ArchiveError> {
@@ -190,10 +193,11 @@ pub fn from_docker_archive(
     limits: &ArchiveLimits,
 ) -> Result<Image, ArchiveError> {
     let name = format!("docker-archive:{}{}", path.display(), reference.map(|r| format!(":{r}")).unwrap_or_default());
-    docker::image(store, &open(store, path, limits)?, &name, reference, platform)
+    docker::image(store, &open(store, path, limits)?, &name, reference, false, platform)
 }
 
-/// As [`from_docker_archive`], from a stream that is called `name`.
+/// As [`from_docker_archive`], from a stream out of `place`; a single image in it is the one that was asked for, whatever
+/// its name (Podman puts `localhost/` before short names).
 ///
 /// # Errors
 ///
@@ -201,12 +205,14 @@ pub fn from_docker_archive(
 pub(crate) fn from_docker_stream(
     store: &Store,
     stream: &mut dyn Read,
+    place: &str,
     name: &str,
     reference: &Reference,
     platform: &Platform,
     limits: &ArchiveLimits,
 ) -> Result<Image, ArchiveError> {
-    docker::image(store, &spool(store, stream, Path::new(name), limits)?, name, Some(reference), platform)
+    let archive = spool(store, stream, Path::new(place), limits)?;
+    docker::image(store, &archive, name, Some(reference), true, platform)
 }
 
 /// Imports all images of an archive, an OCI layout or a `docker save`, under the names that it gives them; `name` is for
@@ -272,7 +278,10 @@ fn open(store: &Store, path: &Path, limits: &ArchiveLimits) -> Result<Archive, A
             return Scanned::new(file, path, limits);
         }
     }
-    spool(store, &mut file, path, limits)
+    // What images hold shrinks to a third or a tenth; far more is a bomb.
+    let plausible = (1 << 30) + metadata.len().saturating_mul(200);
+    let spooled = if seekable { limits.spooled.min(plausible) } else { limits.spooled };
+    spool(store, &mut file, path, &ArchiveLimits { spooled, ..*limits })
 }
 
 /// Writes a stream, decompressed if need be, to a file that nobody else sees.

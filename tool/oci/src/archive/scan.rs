@@ -6,7 +6,7 @@ use std::io::{self, Read};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
-use super::{ArchiveError, ArchiveLimits, Files};
+use super::{ArchiveError, ArchiveLimits, Files, Opened};
 
 const BLOCK: u64 = 512;
 /// Long names and PAX records beyond this are refused before they are read.
@@ -59,14 +59,19 @@ impl Scanned {
                 return Err(self.refused(format!("it has more than {} entries", limits.entries)));
             }
             let header = tar::Header::from_byte_slice(&block);
-            let sum: u32 = block.iter().enumerate().map(|(i, b)| if (148..156).contains(&i) { 32 } else { u32::from(*b) }).sum();
+            let sum: u32 =
+                block.iter().enumerate().map(|(i, b)| if (148..156).contains(&i) { 32 } else { u32::from(*b) }).sum();
             if header.cksum().ok() != Some(sum) {
-                let what = if at == 0 { "it is not a tar".to_owned() } else { format!("the header at byte {at} is damaged") };
+                let what =
+                    if at == 0 { "it is not a tar".to_owned() } else { format!("the header at byte {at} is damaged") };
                 return Err(self.refused(what));
             }
             let kind = header.entry_type();
             let plain_size = header.entry_size().map_err(|e| self.refused(format!("at byte {at}: {e}")))?;
-            let meta = kind.is_gnu_longname() || kind.is_gnu_longlink() || kind.is_pax_local_extensions() || kind.is_pax_global_extensions();
+            let meta = kind.is_gnu_longname()
+                || kind.is_gnu_longlink()
+                || kind.is_pax_local_extensions()
+                || kind.is_pax_global_extensions();
             let size = if meta { plain_size } else { extended.size.unwrap_or(plain_size) };
             let content = at + BLOCK;
             let end = content.checked_add(size).filter(|end| *end <= length);
@@ -199,7 +204,7 @@ impl Files for Scanned {
         &self.path
     }
 
-    fn open(&self, name: &str) -> Result<Option<(Box<dyn Read + '_>, u64)>, ArchiveError> {
+    fn open(&self, name: &str) -> Result<Option<Opened<'_>>, ArchiveError> {
         let (offset, size) = match self.entries.get(name) {
             None => return Ok(None),
             Some(Entry::File { offset, size }) => (*offset, *size),
@@ -208,7 +213,11 @@ impl Files for Scanned {
                 let inside = if target.starts_with('/') { None } else { fold(target) };
                 match inside.as_deref().and_then(|target| self.entries.get(target)) {
                     Some(Entry::File { offset, size }) => (*offset, *size),
-                    _ => return Err(self.refused(format!("`{name}` is a link to `{}`, no file of it", show(target.as_bytes())))),
+                    _ => {
+                        return Err(
+                            self.refused(format!("`{name}` is a link to `{}`, no file of it", show(target.as_bytes())))
+                        );
+                    }
                 }
             }
             Some(Entry::Other) => return Err(self.refused(format!("`{name}` is not a file"))),

@@ -97,6 +97,15 @@ impl Http {
     /// the one before says so by `progress` and is not counted.
     pub(crate) fn with_retries<T>(
         &self,
+        attempt: impl FnMut(&mut bool) -> Result<T, Failure>,
+    ) -> Result<T, RegistryError> {
+        self.with_at_most(self.retries, attempt)
+    }
+
+    /// As [`Http::with_retries`], but not more than `retries` times.
+    pub(crate) fn with_at_most<T>(
+        &self,
+        retries: u32,
         mut attempt: impl FnMut(&mut bool) -> Result<T, Failure>,
     ) -> Result<T, RegistryError> {
         let mut failed = 0;
@@ -105,10 +114,10 @@ impl Http {
             match attempt(&mut progress) {
                 Ok(done) => return Ok(done),
                 Err(Failure::Final(error)) => return Err(error),
-                Err(Failure::Passing { error, .. }) if !progress && failed >= self.retries => return Err(error),
+                Err(Failure::Passing { error, .. }) if !progress && failed >= retries => return Err(error),
                 Err(Failure::Passing { after, .. }) => {
-                    failed = if progress { 0 } else { failed + 1 };
                     let pause = self.pause.saturating_mul(1 << failed.min(10)).min(PAUSE_MAX);
+                    failed = if progress { 0 } else { failed + 1 };
                     std::thread::sleep(after.map_or(pause, |after| after.min(RETRY_AFTER_MAX)));
                 }
             }
@@ -135,6 +144,7 @@ impl Http {
             }
         };
         let response = sent.map_err(|error| match error {
+            error if is_distrust(&error) => Failure::Final(transport(call.url, error)),
             ureq::Error::Io(_)
             | ureq::Error::Timeout(_)
             | ureq::Error::ConnectionFailed
@@ -153,6 +163,11 @@ impl Http {
             _ => Ok(response),
         }
     }
+}
+
+/// Whether a certificate was not believed. (rustls says so through an I/O error, and its types are not ours.)
+pub(crate) fn is_distrust(error: &ureq::Error) -> bool {
+    format!("{error:?}").contains("InvalidCertificate")
 }
 
 pub(crate) fn transport(url: &str, source: ureq::Error) -> RegistryError {

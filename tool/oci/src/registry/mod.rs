@@ -154,7 +154,7 @@ pub enum RegistryError {
     Manifest(#[from] ManifestError),
     /// The store refuses what came.
     #[error(transparent)]
-    Store(#[from] StoreError),
+    Store(Box<StoreError>),
     /// A blob is not what the manifest says.
     #[error("`{endpoint}` sends a wrong blob")]
     Blob {
@@ -162,7 +162,7 @@ pub enum RegistryError {
         endpoint: String,
         /// What is wrong with it.
         #[source]
-        source: StoreError,
+        source: Box<StoreError>,
     },
     /// Every place was tried.
     #[error("`{reference}` cannot be had{}", places(.tried))]
@@ -180,6 +180,12 @@ pub enum RegistryError {
         /// Why.
         rule: String,
     },
+}
+
+impl From<StoreError> for RegistryError {
+    fn from(error: StoreError) -> Self {
+        Self::Store(Box::new(error))
+    }
 }
 
 fn said(detail: &str) -> String {
@@ -212,13 +218,17 @@ impl RegistryError {
             Self::Unauthorized { endpoint, .. } => {
                 Some(format!("run `docker login {endpoint}`, or check its config.json"))
             }
-            Self::Transport { source, .. } if matches!(**source, ureq::Error::Rustls(_)) => {
+            error if error.is_distrust() => {
                 Some("if the registry has its own certificate authority, give its PEM file with --cert-file".to_owned())
             }
             Self::Everywhere { tried, .. } => tried.iter().rev().find_map(|(_, error)| error.hint()),
             Self::Store(error) => error.hint(),
             _ => None,
         }
+    }
+
+    pub(crate) fn is_distrust(&self) -> bool {
+        matches!(self, Self::Transport { source, .. } if http::is_distrust(source))
     }
 
     /// Whether this says that the image is not there, rather than that we could not find out.

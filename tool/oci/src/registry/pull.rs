@@ -95,7 +95,9 @@ impl Registry {
                     return Ok(done);
                 }
                 // Our own disk is not better elsewhere.
-                Err(error @ RegistryError::Store(StoreError::Io { .. })) => return Err(error),
+                Err(RegistryError::Store(error)) if matches!(*error, StoreError::Io { .. }) => {
+                    return Err(RegistryError::Store(error));
+                }
                 Err(error) => tried.push((endpoint.to_string(), error)),
             }
         }
@@ -281,7 +283,7 @@ fn blob(
         *progress = incoming.size() - before >= PROGRESS;
         result
     })?;
-    let wrong = |source| RegistryError::Blob { endpoint: session.name().to_owned(), source };
+    let wrong = |source| RegistryError::Blob { endpoint: session.name().to_owned(), source: Box::new(source) };
     incoming.commit().map(drop).map_err(|error| match error {
         StoreError::Io { .. } => error.into(),
         other => wrong(other),
@@ -339,7 +341,9 @@ fn attempt(
             Err(error) => return Err(broken(error)),
         };
         incoming.write_all(&buffer[..read]).map_err(|error| match error.downcast::<StoreError>() {
-            Ok(source) => Failure::Final(RegistryError::Blob { endpoint: session.name().to_owned(), source }),
+            Ok(source) => {
+                Failure::Final(RegistryError::Blob { endpoint: session.name().to_owned(), source: Box::new(source) })
+            }
             Err(error) => Failure::Final(StoreError::Io { path: "tmp".into(), source: error }.into()),
         })?;
         advance(read as u64);
@@ -347,7 +351,10 @@ fn attempt(
     if incoming.size() < size {
         // Either the connection was closed early or the size is a lie; trying again tells.
         let source = StoreError::Size { digest: incoming.wanted(), expected: size, actual: incoming.size() };
-        return Err(Failure::passing(RegistryError::Blob { endpoint: session.name().to_owned(), source }));
+        return Err(Failure::passing(RegistryError::Blob {
+            endpoint: session.name().to_owned(),
+            source: Box::new(source),
+        }));
     }
     Ok(())
 }

@@ -17,6 +17,8 @@ use super::mirror::{Endpoint, is_loopback};
 use super::{Challenge, RegistryError};
 
 const REDIRECTS_MAX: usize = 10;
+/// A registry that does not even greet is soon given up: there may be others, and many images to come.
+const HELLO_RETRIES: u32 = 2;
 const TOKEN_ANSWER_MAX: u64 = 1 << 20;
 
 #[derive(Debug)]
@@ -69,13 +71,20 @@ impl Session {
         if endpoint.scheme.is_none() {
             // A registry on loopback may or may not speak TLS; trying it first shows no secret to the wrong one.
             session.base = at("https");
-            if let Ok(challenge) = session.hello() {
-                session.state = Mutex::new(State { challenge, ..State::default() });
-                return Ok(session);
+            match session.hello() {
+                Ok(challenge) => {
+                    session.state = Mutex::new(State { challenge, ..State::default() });
+                    return Ok(session);
+                }
+                // It speaks TLS, so it is not to be asked without.
+                Err(Failure::Final(error @ RegistryError::Transport { .. })) if error.is_distrust() => {
+                    return Err(error);
+                }
+                Err(_) => {}
             }
         }
         session.base = at(endpoint.scheme.unwrap_or("http"));
-        let challenge = session.http.with_retries(|_| session.hello())?;
+        let challenge = session.http.with_at_most(HELLO_RETRIES, |_| session.hello())?;
         session.state = Mutex::new(State { challenge, ..State::default() });
         Ok(session)
     }

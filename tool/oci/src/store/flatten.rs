@@ -51,7 +51,8 @@ impl Store {
         if let Some(error) = failed.into_inner().unwrap_or_else(PoisonError::into_inner) {
             return Err(error);
         }
-        let layers: Vec<_> = unpacked.into_inner().unwrap_or_else(PoisonError::into_inner).into_iter().flatten().collect();
+        let layers: Vec<_> =
+            unpacked.into_inner().unwrap_or_else(PoisonError::into_inner).into_iter().flatten().collect();
         layer::flatten(&layers)
             .map_err(|source| StoreError::Flatten { image: image.name.clone(), source: Box::new(source) })
     }
@@ -65,7 +66,13 @@ impl Store {
             None => {
                 let task = reporter.start(&format!("unpacking {} {}", image.name, &key.hex()[..12]), Some(blob.size));
                 let mut reader = Checked::new(self.open_blob(key)?, key, Some(task));
-                layer::unpack(&mut reader, &key, &self.derived, &Limits::default()).map_err(|e| error(Box::new(e)))?
+                let unpacked = layer::unpack(&mut reader, &key, &self.derived, &Limits::default());
+                if reader.damaged {
+                    // The disk has changed it. Away with it, so that the next pull brings it again.
+                    let path = self.blob_path(key);
+                    std::fs::remove_file(&path).map_err(StoreError::io(path))?;
+                }
+                unpacked.map_err(|e| error(Box::new(e)))?
             }
         };
         let expected = image.config.rootfs().diff_ids().get(at).cloned().unwrap_or_default();
@@ -94,11 +101,12 @@ struct Checked<R> {
     expected: Digest,
     hasher: Option<Hasher<io::Sink>>,
     task: Option<Box<dyn Task>>,
+    damaged: bool,
 }
 
 impl<R: Read> Checked<R> {
     fn new(inner: R, expected: Digest, task: Option<Box<dyn Task>>) -> Self {
-        Self { inner, expected, hasher: Some(Hasher::new(io::sink())), task }
+        Self { inner, expected, hasher: Some(Hasher::new(io::sink())), task, damaged: false }
     }
 }
 
@@ -109,6 +117,7 @@ impl<R: Read> Read for Checked<R> {
             if let Some(hasher) = self.hasher.take() {
                 let (_, actual, _) = hasher.finish();
                 if actual != self.expected {
+                    self.damaged = true;
                     return Err(io::Error::other(StoreError::Digest { expected: self.expected, actual }));
                 }
             }

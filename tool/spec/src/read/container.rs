@@ -141,11 +141,8 @@ impl Reader<'_> {
                 }
             },
         };
-        if in_container && !destination.starts_with('/') {
-            let problem =
-                Diagnostic::error(format!("the destination {} is not an absolute path", values::quoted(&destination)));
-            self.findings.push(problem.at(destination.span).label("it must start with `/`"));
-        }
+        let absolute = if in_container { values::destination(&destination).ok()? } else { destination.value };
+        let destination = Spanned { value: absolute, span: destination.span };
         if kind == "bind" && source.is_none() {
             let problem = Diagnostic::error("a bind mount without a source").at(head(node));
             self.findings.push(problem.label("`source` is missing: a path, or the name of a volume"));
@@ -209,7 +206,7 @@ fn binds(node: &Node, key: &str) -> Option<Vec<Bind>> {
         let (source, destination, options) = values::bind(node.text()?).ok()?;
         Some(Bind {
             source: Spanned { value: source.to_owned(), span: node.span },
-            destination: destination.to_owned(),
+            destination,
             options: options.map(|options| options.into_iter().map(str::to_owned).collect()),
         })
     };
@@ -219,7 +216,7 @@ fn binds(node: &Node, key: &str) -> Option<Vec<Bind>> {
 fn tmpfs(node: &Node) -> Option<Mount> {
     let (destination, options) = values::tmpfs(node.text()?).ok()?;
     Some(Mount {
-        destination: Spanned { value: destination.to_owned(), span: node.span },
+        destination: Spanned { value: destination, span: node.span },
         kind: "tmpfs".to_owned(),
         source: Spanned { value: "tmpfs".to_owned(), span: node.span },
         options: options.into_iter().map(str::to_owned).collect(),

@@ -1,0 +1,195 @@
+//! `bootwright build`.
+
+use std::path::{Path, PathBuf};
+
+use bootwright_formats::{Compression, ComponentSize, Format, Options, Output, Report};
+use bootwright_oci::Reporter;
+
+use super::compose::{Composer, Inputs};
+use crate::failure::Failure;
+use crate::printer::Printer;
+use crate::session::Global;
+
+/// Build images from one or more specs, merged left to right
+#[derive(Debug, clap::Args)]
+#[command(after_help = AFTER)]
+pub struct Args {
+    /// Spec files; `-` is standard input, and http(s) URLs are read too
+    #[arg(required = true, value_name = "SPEC")]
+    specs: Vec<String>,
+    /// Output formats, separated by commas or repeated [default: kernel+initrd; tar with --output]
+    #[arg(short, long, value_name = "LIST", value_delimiter = ',')]
+    format: Vec<String>,
+    /// Prefix of the output files [default: name of the last spec; `moby` for standard input]
+    #[arg(long)]
+    name: Option<String>,
+    /// Directory of the output files
+    #[arg(long, value_name = "DIR")]
+    dir: Option<PathBuf>,
+    /// One output file, or `-`, for formats that are a single stream (tar, docker)
+    #[arg(short, long, visible_alias = "o", value_name = "FILE", conflicts_with_all = ["name", "dir"])]
+    output: Option<PathBuf>,
+    #[command(flatten)]
+    images: Images,
+    /// Compression of the initrd: zstd, gzip, lz4 or none, with a level after a colon
+    #[arg(long, value_name = "NAME[:LEVEL]", default_value = "zstd", value_parser = compression)]
+    compress: (Compression, Option<i32>),
+    /// Write the kernel decompressed
+    #[arg(long)]
+    decompress_kernel: bool,
+    /// Print the merged spec and build nothing
+    #[arg(long)]
+    dry_run: bool,
+    #[command(flatten)]
+    linuxkit: LinuxKit,
+}
+
+const AFTER: &str = "LinuxKit's flags are accepted with one dash too. --size, --input-tar, --no-sbom, --sbom-output and \
+--sbom-current-time are accepted and do nothing yet; each says so.";
+
+/// Where images come from; `build` and `check` share these.
+#[derive(Clone, Debug, clap::Args)]
+pub struct Images {
+    /// Ask the registry even for images that are in the store
+    #[arg(long)]
+    pub pull: bool,
+    /// Never use the network
+    #[arg(long, conflicts_with = "pull")]
+    pub offline: bool,
+    /// Look in the running Docker engine first
+    #[arg(long)]
+    pub docker: bool,
+    /// Architecture of the machine: amd64, arm64, riscv64 [default: this machine's]
+    #[arg(long)]
+    pub arch: Option<String>,
+}
+
+/// Flags of `linuxkit build` that have nothing to do here.
+#[derive(Debug, clap::Args)]
+struct LinuxKit {
+    #[arg(long, hide = true)]
+    size: Option<String>,
+    #[arg(long, hide = true, conflicts_with = "pull")]
+    input_tar: Option<PathBuf>,
+    #[arg(long, hide = true)]
+    no_sbom: bool,
+    #[arg(long, hide = true)]
+    sbom_output: Option<String>,
+    #[arg(long, hide = true)]
+    sbom_current_time: bool,
+}
+
+impl LinuxKit {
+    fn notices(&self) -> Vec<&'static str> {
+        [
+            (self.size.is_some(), "`--size` has no effect: none of these formats has a fixed size"),
+            (self.input_tar.is_some(), "`--input-tar` has no effect: whatever did not change is taken from the store anyway"),
+            (self.no_sbom, "`--no-sbom` has no effect: no SBOM is written yet"),
+            (self.sbom_output.is_some(), "`--sbom-output` has no effect: no SBOM is written yet"),
+            (self.sbom_current_time, "`--sbom-current-time` has no effect: no SBOM is written yet"),
+        ]
+        .into_iter()
+        .filter_map(|(given, notice)| given.then_some(notice))
+        .collect()
+    }
+}
+
+impl Args {
+    pub fn run(self, global: &Global, printer: &Printer) -> Result<u8, Failure> {
+        for notice in self.linuxkit.notices() {
+            printer.note(notice);
+        }
+        let formats = self.formats()?;
+        let output = self.output();
+        let (compression, level) = self.compress;
+        let options = Options { compression, level, decompress_kernel: self.decompress_kernel, threads: None };
+        // What needs no machine to be refused is refused before any image is fetched.
+        bootwright_formats::check_request(&formats, &output, &options)?;
+        let inputs = Inputs::read(&self.specs)?;
+        if self.dry_run {
+            let spec = inputs.parse(printer)?;
+            let json = serde_json::from_str(&bootwright_spec::to_json(&spec)).unwrap_or_default();
+            printer.result(|| bootwright_spec::to_yaml(&spec), || json);
+            return Ok(0);
+        }
+        let composer = Composer::new(global, &self.images, printer)?;
+        let machine = composer.machine(inputs)?;
+        let store = composer.store();
+        let report =
+            bootwright_formats::write(&machine, &formats, &output, &options, store, store.derived(), printer)?;
+        let text = describe(&report, global.verbosity() > 1);
+        if output == Output::Stdout {
+            printer.note(&text);
+        } else {
+            printer.result(|| text, || serde_json::to_value(&report).unwrap_or_default());
+        }
+        Ok(0)
+    }
+
+    fn formats(&self) -> Result<Vec<Format>, Failure> {
+        if self.format.is_empty() {
+            return Ok(vec![if self.output.is_some() { Format::Tar } else { Format::KernelInitrd }]);
+        }
+        let mut formats = Vec::new();
+        for name in &self.format {
+            let format: Format = name.parse().map_err(|e| Failure::usage(e))?;
+            if !formats.contains(&format) {
+                formats.push(format);
+            }
+        }
+        Ok(formats)
+    }
+
+    fn output(&self) -> Output {
+        match &self.output {
+            Some(file) if file.as_os_str() == "-" => Output::Stdout,
+            Some(file) => Output::File(file.clone()),
+            None => Output::Directory {
+                directory: self.dir.clone().unwrap_or_else(|| PathBuf::from(".")),
+                name: self.name.clone().unwrap_or_else(|| default_name(&self.specs)),
+            },
+        }
+    }
+}
+
+/// LinuxKit's rule: the last spec's file name without its extension.
+fn default_name(specs: &[String]) -> String {
+    let last = specs.last().map_or("-", String::as_str);
+    if last == "-" {
+        return "moby".to_owned();
+    }
+    Path::new(last).file_stem().map_or_else(|| "moby".to_owned(), |stem| stem.to_string_lossy().into_owned())
+}
+
+/// `zstd`, `zstd:19`.
+fn compression(text: &str) -> Result<(Compression, Option<i32>), String> {
+    let (name, level) = text.split_once(':').map_or((text, None), |(name, level)| (name, Some(level)));
+    let compression: Compression = name.parse().map_err(|e| format!("{e}"))?;
+    let level = level.map(|l| l.parse::<i32>().map_err(|_| format!("`{l}` is not a level"))).transpose()?;
+    compression.level(level).map_err(|e| e.to_string())?;
+    Ok((compression, level))
+}
+
+/// What was made: each file, then the memory needed, then (with `details`) what each component weighs.
+fn describe(report: &Report, details: bool) -> String {
+    let mut text = String::new();
+    for artefact in &report.artefacts {
+        let path = artefact.path.as_ref().map_or_else(|| "-".to_owned(), |p| p.display().to_string());
+        text += &format!("{:>11}  {path}\n", mebibytes(artefact.size));
+    }
+    if let Some(memory) = report.memory_mib {
+        text += &format!("needs {memory} MiB of memory\n");
+    }
+    if details {
+        for ComponentSize { name, unpacked, packed, cached, .. } in &report.components {
+            let packed = packed.map_or_else(String::new, |p| format!(", {} packed", mebibytes(p)));
+            let cached = if *cached == Some(true) { ", from the store" } else { "" };
+            text += &format!("{:>11}  {name}{packed}{cached}\n", mebibytes(*unpacked));
+        }
+    }
+    text
+}
+
+fn mebibytes(bytes: u64) -> String {
+    format!("{:.2} MiB", bytes as f64 / f64::from(1 << 20))
+}

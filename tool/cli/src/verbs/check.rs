@@ -1,0 +1,29 @@
+//! `bootwright check`.
+
+use super::build::Images;
+use super::compose::{Composer, Inputs};
+use crate::failure::Failure;
+use crate::printer::Printer;
+use crate::session::Global;
+
+/// Look for everything that would go wrong, in the spec and in its images
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// Spec files; `-` is standard input, and http(s) URLs are read too
+    #[arg(required = true, value_name = "SPEC")]
+    specs: Vec<String>,
+    #[command(flatten)]
+    images: Images,
+}
+
+impl Args {
+    pub fn run(self, global: &Global, printer: &Printer) -> Result<u8, Failure> {
+        let composer = Composer::new(global, &self.images, printer)?;
+        let checked = composer.check(Inputs::read(&self.specs)?)?;
+        printer.result(
+            || format!("{}: no errors, {} to look at", self.specs.join(" "), checked.count),
+            || checked.json.clone(),
+        );
+        Ok(0)
+    }
+}

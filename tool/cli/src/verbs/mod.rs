@@ -1,0 +1,36 @@
+//! The verbs, one file each.
+
+mod completion;
+mod pkg;
+mod run;
+mod schema;
+mod version;
+
+use clap::Subcommand;
+
+use crate::failure::Failure;
+use crate::printer::Printer;
+use crate::session::Global;
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub enum Verb {
+    Completion(completion::Args),
+    Pkg(pkg::Args),
+    Run(run::Args),
+    Schema(schema::Args),
+    Version(version::Args),
+}
+
+impl Verb {
+    /// Does it; the number is the exit code.
+    pub fn run(self, global: &Global, printer: &Printer) -> Result<u8, Failure> {
+        match self {
+            Self::Completion(args) => args.run(printer),
+            Self::Pkg(args) => args.run(global, printer),
+            Self::Run(args) => args.run(global, printer),
+            Self::Schema(args) => args.run(printer),
+            Self::Version(args) => args.run(printer),
+        }
+    }
+}

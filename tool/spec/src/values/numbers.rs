@@ -1,0 +1,88 @@
+//! Numbers, modes, ids and booleans: what a plain scalar may be where one of them is wanted.
+
+use super::{Complaint, complain, quoted};
+use crate::Owner;
+
+/// Parses permission bits. `plain` is whether they were written without quotes, that is as YAML's number.
+pub(crate) fn mode(text: &str, plain: bool) -> Result<u32, Complaint> {
+    let digits = text.strip_prefix("0o").unwrap_or(text);
+    let octal = !digits.is_empty() && digits.len() <= 8 && digits.bytes().all(|b| (b'0'..=b'7').contains(&b));
+    let Some(bits) = octal.then(|| u32::from_str_radix(digits, 8).ok()).flatten().filter(|bits| *bits <= 0o7777) else {
+        return complain(
+            format!("{} is not a file mode", quoted(text)),
+            "octal digits up to \"7777\", such as \"0644\"",
+        );
+    };
+    // A plain 644 is six hundred and forty-four to YAML; only a leading zero says octal.
+    if plain && !text.starts_with('0') {
+        return complain(
+            format!("the mode {} is a decimal number", quoted(text)),
+            format!("write \"0{digits}\" for octal"),
+        );
+    }
+    Ok(bits)
+}
+
+/// Parses a uid or gid.
+pub(crate) fn owner(text: &str, plain: bool) -> Result<Owner, Complaint> {
+    if text.is_empty() || text == "root" {
+        return Ok(Owner::Id(0));
+    }
+    let number = text.strip_prefix('-').unwrap_or(text).bytes().all(|b| b.is_ascii_digit());
+    if number {
+        if text.starts_with('0') && text.len() > 1 {
+            return complain(
+                format!("the id {} starts with a zero", quoted(text)),
+                "octal or decimal? write it without",
+            );
+        }
+        // The last number is -1, "unchanged", in the kernel's eyes.
+        return match text.parse() {
+            Ok(id) if id < u32::MAX => Ok(Owner::Id(id)),
+            _ => complain(format!("{} is not an id", quoted(text)), format!("ids go from 0 to {}", u32::MAX - 1)),
+        };
+    }
+    if plain && (text.parse::<f64>().is_ok() || text.starts_with("0x") || text.starts_with("0o")) {
+        return complain(format!("{} is not an id", quoted(text)), "a whole decimal number, or a name");
+    }
+    if text.contains(':') || text.chars().any(|c| c.is_whitespace() || c.is_control()) {
+        return complain(format!("{} is not the name of a user or group", quoted(text)), "a number or a name");
+    }
+    Ok(Owner::Name(text.to_owned()))
+}
+
+/// Parses a whole number between two bounds.
+pub(crate) fn integer(text: &str, min: i64, max: i64) -> Result<i64, Complaint> {
+    let digits = text.strip_prefix('-').unwrap_or(text);
+    if digits.is_empty() || !digits.bytes().all(|b| b.is_ascii_digit()) {
+        return complain(format!("{} is not a whole number", quoted(text)), "decimal digits are expected");
+    }
+    if digits.len() > 1 && digits.starts_with('0') {
+        return complain(
+            format!("the number {} starts with a zero", quoted(text)),
+            "octal or decimal? write it without",
+        );
+    }
+    match text.parse() {
+        Ok(number) if (min..=max).contains(&number) => Ok(number),
+        _ => complain(format!("{} is out of range", quoted(text)), range(min, max)),
+    }
+}
+
+/// A range in words.
+pub(crate) fn range(min: i64, max: i64) -> String {
+    match (min, max) {
+        (min, i64::MAX) => format!("at least {min}"),
+        (i64::MIN, max) => format!("at most {max}"),
+        (min, max) => format!("from {min} to {max}"),
+    }
+}
+
+/// Parses a boolean; YAML 1.1's words too, as LinuxKit's parser does where a boolean is wanted.
+pub(crate) fn flag(text: &str) -> Option<bool> {
+    match text {
+        "true" | "True" | "TRUE" | "yes" | "Yes" | "YES" | "on" | "On" | "ON" | "y" | "Y" => Some(true),
+        "false" | "False" | "FALSE" | "no" | "No" | "NO" | "off" | "Off" | "OFF" | "n" | "N" => Some(false),
+        _ => None,
+    }
+}
