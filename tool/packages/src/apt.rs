@@ -157,7 +157,7 @@ impl Apt<'_> {
         if let Some(known) = fs::read(&answer).ok().and_then(|text| serde_json::from_slice(&text).ok()) {
             return Ok(known);
         }
-        let mut apt = self.apt_get(&lists)?;
+        let mut apt = self.apt_get(&lists, packages)?;
         apt.arg("--print-uris").arg(if depends { "install" } else { "download" }).arg("--").args(packages);
         let output = run(&mut apt).map_err(|source| AptError::Resolve { packages: packages.to_vec(), source })?;
         let text = String::from_utf8_lossy(&output.stdout);
@@ -186,7 +186,7 @@ impl Apt<'_> {
             let wanted: Vec<String> = missing.iter().map(|p| format!("{}={}", p.name, p.version)).collect();
             let mut apt = {
                 let _lock = self.lock()?;
-                self.apt_get(&self.lists()?)?
+                self.apt_get(&self.lists()?, &[])?
             };
             apt.current_dir(into.path()).arg("download").arg("--").args(&wanted);
             run(&mut apt).map_err(|source| AptError::Download { packages: wanted, source })?;
@@ -234,7 +234,7 @@ impl Apt<'_> {
         let partial = own.join("partial");
         fs::create_dir_all(&partial).map_err(at(&partial))?;
         let before = self.fetched(&own);
-        let result = run(self.apt_get(&own)?.args(["-o", "APT::Update::Error-Mode=any", "update"]));
+        let result = run(self.apt_get(&own, &[])?.args(["-o", "APT::Update::Error-Mode=any", "update"]));
         match (result, stale) {
             (Ok(_), _) => {
                 // Lists that have not changed are not written again.
@@ -279,19 +279,19 @@ impl Apt<'_> {
         Ok(serde_json::json!(seen))
     }
 
-    /// `apt-get` on a private configuration.
-    fn apt_get(&self, lists: &Path) -> Result<Command, AptError> {
+    /// `apt-get` on a private configuration, where what is `wanted` is not assumed to be installed.
+    fn apt_get(&self, lists: &Path, wanted: &[String]) -> Result<Command, AptError> {
         let mut apt = command("apt-get", "apt").map_err(AptError::Missing)?;
         let state = self.directory(&self.architecture)?;
         let archives = state.join("archives/partial");
         fs::create_dir_all(&archives).map_err(at(&archives))?;
-        write_beside(&state.join("status"), self.status().as_bytes())?;
+        write_beside(&state.join("status"), self.status(wanted).as_bytes())?;
         write_beside(&state.join("apt.conf"), self.configuration(&state, lists).as_bytes())?;
         apt.arg("-c").arg(state.join("apt.conf")).args(["-q", "-q", "-y"]);
         Ok(apt)
     }
 
-    fn status(&self) -> String {
+    fn status(&self, wanted: &[String]) -> String {
         let stanza = |name: &&str| {
             format!(
                 "Package: {name}\nStatus: install ok installed\nPriority: optional\nSection: misc\nMaintainer: none\n\
@@ -299,7 +299,7 @@ impl Apt<'_> {
                 self.architecture
             )
         };
-        ASSUMED.iter().map(stanza).collect()
+        ASSUMED.iter().filter(|name| !wanted.iter().any(|w| w == *name)).map(stanza).collect()
     }
 
     /// Read after the machine's own configuration, so it has the last word.

@@ -34,15 +34,6 @@ pub enum KernelError {
         #[source]
         source: io::Error,
     },
-    /// `xz`, for modules compressed with it.
-    #[error("cannot decompress the module `{module}`")]
-    Xz {
-        /// Its path.
-        module: TreePath,
-        /// Why.
-        #[source]
-        source: CommandError,
-    },
     /// depmod.
     #[error("cannot list the dependencies of the modules of kernel {release}")]
     Depmod {
@@ -73,7 +64,7 @@ impl KernelError {
     #[must_use]
     pub fn hint(&self) -> Option<String> {
         match self {
-            Self::Depmod { source, .. } | Self::Xz { source, .. } => source.hint(),
+            Self::Depmod { source, .. } => source.hint(),
             _ => None,
         }
     }
@@ -125,7 +116,6 @@ fn modules(files: &Entries, release: &str, scratch: &Path) -> Result<Entries, Ke
 
 fn decompressed(path: &TreePath, inner: &str, bytes: &Bytes, scratch: &Path) -> Result<(String, Bytes), KernelError> {
     let io = |source| KernelError::Module { module: path.clone(), source };
-    let xz = |source| KernelError::Xz { module: path.clone(), source };
     if let Some(name) = inner.strip_suffix(".ko.zst") {
         let plain = spool(scratch, &mut zstd::Decoder::new(bytes.open()).map_err(io)?).map_err(io)?;
         return Ok((format!("{name}.ko"), plain));
@@ -135,10 +125,8 @@ fn decompressed(path: &TreePath, inner: &str, bytes: &Bytes, scratch: &Path) -> 
         return Ok((format!("{name}.ko"), plain));
     }
     if let Some(name) = inner.strip_suffix(".ko.xz") {
-        let mut packed = tempfile::NamedTempFile::new_in(scratch).map_err(io)?;
-        io::copy(&mut bytes.open(), &mut packed).map_err(io)?;
-        let output = run(command("xz", "xz-utils").map_err(xz)?.arg("-dc").arg(packed.path())).map_err(xz)?;
-        return Ok((format!("{name}.ko"), spool(scratch, &mut &output.stdout[..]).map_err(io)?));
+        let plain = spool(scratch, &mut lzma_rust2::XzReader::new(bytes.open(), true)).map_err(io)?;
+        return Ok((format!("{name}.ko"), plain));
     }
     Ok((inner.to_owned(), bytes.clone()))
 }
@@ -174,4 +162,36 @@ fn kernel_tar(modules: Entries, release: &str, epoch: i64, scratch: &Path) -> Re
         }
     }
     Ok(tree.merged().clone())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+
+    use super::*;
+
+    #[test]
+    fn modules_come_out_uncompressed_however_they_were_packaged() {
+        let scratch = tempfile::tempdir().expect("a directory");
+        let plain = b"module".repeat(1000);
+        let mut xz = lzma_rust2::XzWriter::new(Vec::new(), lzma_rust2::XzOptions::with_preset(1)).unwrap();
+        xz.write_all(&plain).unwrap();
+        let mut gz = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+        gz.write_all(&plain).unwrap();
+        let path = TreePath::new("lib/modules/1/kernel/a").unwrap();
+        for (name, packed, want) in [
+            ("a.ko", plain.clone(), "a.ko"),
+            ("a.ko.xz", xz.finish().unwrap(), "a.ko"),
+            ("a.ko.gz", gz.finish().unwrap(), "a.ko"),
+            ("a.ko.zst", zstd::encode_all(&plain[..], 1).unwrap(), "a.ko"),
+            ("modules.order", plain.clone(), "modules.order"),
+        ] {
+            let (found, bytes) = decompressed(&path, name, &Bytes::Memory(packed.into()), scratch.path()).unwrap();
+            assert_eq!((found.as_str(), bytes.read().unwrap()), (want, plain.clone()), "{name}");
+        }
+        for name in ["a.ko.xz", "a.ko.gz", "a.ko.zst"] {
+            let error = decompressed(&path, name, &Bytes::Memory(plain.clone().into()), scratch.path()).unwrap_err();
+            assert!(error.to_string().contains("`lib/modules/1/kernel/a`"), "{error}");
+        }
+    }
 }
