@@ -51,8 +51,15 @@ pub fn run() -> ExitCode {
         env!("CARGO_PKG_VERSION"),
         rustix::system::uname().release().to_string_lossy()
     ));
-    let manifest = manifest::read();
-    if let Some(sentence) = manifest.as_ref().ok().and_then(|m| m.as_ref()).and_then(manifest::shortfall) {
+    let manifest = match manifest::read() {
+        Ok(manifest) => manifest,
+        // It lies before init in the archive: a broken one means that little else can be trusted.
+        Err(trouble) => {
+            consoles.say(&format!("the root is not whole: {trouble}"));
+            supervise::end(&mut consoles, Ending::Memory);
+        }
+    };
+    if let Some(sentence) = manifest.as_ref().and_then(manifest::shortfall) {
         consoles.say(&sentence);
         supervise::end(&mut consoles, Ending::Memory);
     }
@@ -68,10 +75,8 @@ pub fn run() -> ExitCode {
         consoles.add(console);
     }
     troubles.extend(identity::set());
-    match manifest {
-        Ok(Some(manifest)) => troubles.extend(manifest::set_xattrs(&manifest)),
-        Ok(None) => {}
-        Err(trouble) => troubles.push(trouble),
+    if let Some(manifest) = manifest {
+        troubles.extend(manifest::set_xattrs(&manifest));
     }
     troubles.extend(volumes::prepare());
     troubles.extend(early::seal_root());
