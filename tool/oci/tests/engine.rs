@@ -62,7 +62,7 @@ fn engine(directory: &std::path::Path, cut: bool) -> (PathBuf, Arc<Mutex<Vec<Str
 }
 
 #[test]
-fn an_image_comes_from_the_engine_once_and_is_not_mistaken_for_the_registrys() {
+fn an_image_comes_from_the_engine_once_and_is_not_mistaken_for_that_of_the_registry() {
     let (directory, store) = store();
     let (socket, log) = engine(directory.path(), false);
     let with = FetchOptions { docker: true, offline: true, engine: Some(socket), ..options("amd64") };
