@@ -1,6 +1,19 @@
 //! What ends a command early: an error, whose fault it is, and what to do about it.
+//!
+//! Whose fault decides the exit code, so every conversion from a library's error says it: what the user gave (the spec,
+//! an image, a package) is 1, the command line 2, and what may be gone when the same is tried again elsewhere or later
+//! (disk, network, a missing tool) is 3, as are our own bugs.
 
+use std::error::Error as StdError;
 use std::fmt;
+use std::io;
+
+use bootwright_oci::archive::ArchiveError;
+use bootwright_oci::engine::EngineError;
+use bootwright_oci::registry::RegistryError;
+use bootwright_oci::{FetchError, StoreError};
+use bootwright_packages::{AptError, CargoError, CommandError, KernelError};
+use bootwright_spec::{Diagnostic, Diagnostics, Sources};
 
 /// Whose fault it is, which decides the exit code.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -11,21 +24,6 @@ pub enum Kind {
     Usage,
     /// Our bug or the world's (network, disk): 3.
     World,
-}
-
-/// An error at the level of a command.
-#[derive(Debug)]
-pub struct Failure {
-    /// Whose fault.
-    pub kind: Kind,
-    /// What happened; its chain of sources are the causes.
-    pub error: anyhow::Error,
-    /// What to do.
-    pub hints: Vec<String>,
-    /// Already rendered diagnostics, printed before the error.
-    pub rendered: Option<String>,
-    /// The same for `--json`.
-    pub json: Option<serde_json::Value>,
 }
 
 impl Kind {
@@ -40,10 +38,31 @@ impl Kind {
     }
 }
 
+/// An error at the level of a command.
+#[derive(Debug)]
+pub struct Failure(Box<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    kind: Kind,
+    error: anyhow::Error,
+    hints: Vec<String>,
+    reports: Vec<Report>,
+}
+
+/// Diagnostics and the texts that they are about.
+#[derive(Debug)]
+pub struct Report {
+    /// The texts.
+    pub sources: Sources,
+    /// The diagnostics.
+    pub diagnostics: Diagnostics,
+}
+
 impl Failure {
     /// A failure without hints.
     pub fn new(kind: Kind, error: impl Into<anyhow::Error>) -> Self {
-        Self { kind, error: error.into(), hints: Vec::new(), rendered: None, json: None }
+        Self(Box::new(Inner { kind, error: error.into(), hints: Vec::new(), reports: Vec::new() }))
     }
 
     /// The input cannot be satisfied.
@@ -59,99 +78,217 @@ impl Failure {
     /// Adds what to do.
     #[must_use]
     pub fn hint(mut self, hint: impl Into<Option<String>>) -> Self {
-        self.hints.extend(hint.into());
+        self.0.hints.extend(hint.into());
         self
     }
 
     /// Says what was being done.
     #[must_use]
     pub fn context(mut self, doing: impl fmt::Display + Send + Sync + 'static) -> Self {
-        self.error = self.error.context(doing);
+        self.0.error = self.0.error.context(doing);
         self
+    }
+
+    /// Adds diagnostics, shown before the error and after those that are there.
+    #[must_use]
+    pub fn report(mut self, diagnostics: Diagnostics, sources: &Sources) -> Self {
+        self.0.reports.push(Report { sources: sources.clone(), diagnostics });
+        self
+    }
+
+    /// Says which place of the spec asked for what failed, before all else.
+    #[must_use]
+    pub fn asked_at(mut self, place: Diagnostic, sources: &Sources) -> Self {
+        self.0.reports.insert(0, Report { sources: sources.clone(), diagnostics: Diagnostics(vec![place]) });
+        self
+    }
+
+    /// Whose fault.
+    pub fn kind(&self) -> Kind {
+        self.0.kind
+    }
+
+    /// What happened; its chain of sources are the causes.
+    pub fn error(&self) -> &anyhow::Error {
+        &self.0.error
+    }
+
+    /// What to do.
+    pub fn hints(&self) -> &[String] {
+        &self.0.hints
+    }
+
+    /// What was found wrong, and where.
+    pub fn reports(&self) -> &[Report] {
+        &self.0.reports
     }
 }
 
-impl From<std::io::Error> for Failure {
-    fn from(error: std::io::Error) -> Self {
-        Self::new(Kind::World, error)
+/// Input, unless the disk or our rights on it are at the bottom of it.
+fn input_or_disk(error: &(dyn StdError + 'static)) -> Kind {
+    let mut next = Some(error);
+    while let Some(cause) = next {
+        let full = cause.downcast_ref::<io::Error>().is_some_and(|e| {
+            use io::ErrorKind::{PermissionDenied, QuotaExceeded, ReadOnlyFilesystem, StorageFull};
+            matches!(e.kind(), StorageFull | QuotaExceeded | ReadOnlyFilesystem | PermissionDenied)
+        });
+        if full {
+            return Kind::World;
+        }
+        next = cause.source();
+    }
+    Kind::Input
+}
+
+fn store(error: &StoreError) -> Kind {
+    match error {
+        // The image itself is no good.
+        StoreError::Layer { .. } | StoreError::Flatten { .. } | StoreError::DiffId { .. } => input_or_disk(error),
+        StoreError::Name { .. } | StoreError::Manifest(_) | StoreError::Image { .. } => Kind::Input,
+        // The store is.
+        _ => Kind::World,
+    }
+}
+
+fn archive(error: &ArchiveError) -> Kind {
+    match error {
+        ArchiveError::Store(error) => store(error),
+        error => input_or_disk(error),
+    }
+}
+
+fn registry(error: &RegistryError) -> Kind {
+    match error {
+        RegistryError::Store(error) => store(error),
+        RegistryError::Push { .. } => Kind::Input,
+        error if error.is_absence() => Kind::Input,
+        _ => Kind::World,
+    }
+}
+
+fn engine(error: &EngineError) -> Kind {
+    match error {
+        EngineError::NotFound { .. } => Kind::Input,
+        EngineError::Archive(error) => archive(error),
+        EngineError::Store(error) => store(error),
+        _ => Kind::World,
+    }
+}
+
+fn fetch(error: &FetchError) -> Kind {
+    match error {
+        FetchError::NotFound { absent: false, .. } => Kind::World,
+        FetchError::Store(error) => store(error),
+        FetchError::Registry(error) => registry(error),
+        FetchError::Archive { source, .. } => archive(source),
+        FetchError::Engine { source, .. } => engine(source),
+        _ => Kind::Input,
+    }
+}
+
+/// A program that ran and refused what it was given speaks of the input; one that is missing, of the machine.
+fn program(error: &CommandError) -> Kind {
+    match error {
+        CommandError::Failed { .. } => Kind::Input,
+        _ => Kind::World,
+    }
+}
+
+fn package(error: &bootwright_packages::Error) -> Kind {
+    use bootwright_packages::Error;
+    match error {
+        Error::Store { source, .. } => store(source),
+        Error::Scratch { .. } | Error::Changed { .. } => Kind::World,
+        Error::Cargo { source, .. } => match &**source {
+            CargoError::Cargo { source, .. } => program(source),
+            CargoError::TargetMissing(_) | CargoError::LibraryMissing(_) | CargoError::Metadata { .. } => Kind::World,
+            error => input_or_disk(error),
+        },
+        Error::Apt { source, .. } => match &**source {
+            AptError::Resolve { source, .. } => program(source),
+            AptError::Offline(_) => Kind::Input,
+            _ => Kind::World,
+        },
+        Error::Kernel { source, .. } => match &**source {
+            KernelError::Io { .. } => Kind::World,
+            KernelError::Depmod { source, .. } => program(source),
+            error => input_or_disk(error),
+        },
+        error => input_or_disk(error),
+    }
+}
+
+fn format(error: &bootwright_formats::Error) -> Kind {
+    use bootwright_formats::Error;
+    match error {
+        Error::Clash { .. } | Error::NotStreamable { .. } | Error::NoFormat | Error::Compression(_) => Kind::Usage,
+        // A broken tree is assembly's bug.
+        Error::Write { .. } | Error::Cache { .. } | Error::Read { .. } | Error::Tree { .. } => Kind::World,
+        _ => Kind::Input,
+    }
+}
+
+fn machine(error: &bootwright_machine::Error) -> Kind {
+    match error {
+        bootwright_machine::Error::Conflict(_) => Kind::Usage,
+        bootwright_machine::Error::NoDisk { .. } => Kind::Input,
+        _ => Kind::World,
+    }
+}
+
+/// Conversions of errors that know a hint, each with the function that says whose fault it is.
+macro_rules! failures {
+    ($($error:ty => $kind:expr),* $(,)?) => {$(
+        impl From<$error> for Failure {
+            fn from(error: $error) -> Self {
+                let (kind, hint) = ($kind(&error), error.hint());
+                Self::new(kind, error).hint(hint)
+            }
+        }
+    )*};
+}
+
+failures! {
+    StoreError => store,
+    ArchiveError => archive,
+    RegistryError => registry,
+    bootwright_formats::Error => format,
+    bootwright_machine::Error => machine,
+    bootwright_machine::ArtefactError => input_or_disk,
+    bootwright_oci::ReferenceError => |_: &_| Kind::Input,
+}
+
+impl From<FetchError> for Failure {
+    fn from(error: FetchError) -> Self {
+        let (kind, hint) = (fetch(&error), error.hint());
+        match error {
+            FetchError::Store(error) => Self::new(kind, *error),
+            FetchError::Registry(error) => Self::new(kind, *error),
+            error => Self::new(kind, error),
+        }
+        .hint(hint)
     }
 }
 
 impl From<bootwright_packages::Error> for Failure {
     fn from(error: bootwright_packages::Error) -> Self {
-        let hint = error.hint();
-        let rendered = match &error {
-            bootwright_packages::Error::Spec { sources, diagnostics, .. } => Some(diagnostics.render(sources, false)),
+        let (kind, hint) = (package(&error), error.hint());
+        let report = match &error {
+            bootwright_packages::Error::Spec { sources, diagnostics, .. } => {
+                Some((diagnostics.clone(), (**sources).clone()))
+            }
             _ => None,
         };
-        Self { rendered, ..Self::new(Kind::Input, error).hint(hint) }
-    }
-}
-
-impl From<bootwright_oci::StoreError> for Failure {
-    fn from(error: bootwright_oci::StoreError) -> Self {
-        let kind = match &error {
-            bootwright_oci::StoreError::Name { .. } | bootwright_oci::StoreError::Manifest(_) => Kind::Input,
-            _ => Kind::World,
-        };
-        let hint = error.hint();
-        Self::new(kind, error).hint(hint)
-    }
-}
-
-impl From<bootwright_oci::archive::ArchiveError> for Failure {
-    fn from(error: bootwright_oci::archive::ArchiveError) -> Self {
-        let hint = error.hint();
-        Self::new(Kind::Input, error).hint(hint)
-    }
-}
-
-impl From<bootwright_formats::Error> for Failure {
-    fn from(error: bootwright_formats::Error) -> Self {
-        let hint = error.hint();
-        let kind = match &error {
-            bootwright_formats::Error::Write { .. } => Kind::World,
-            _ => Kind::Input,
-        };
-        Self::new(kind, error).hint(hint)
-    }
-}
-
-impl From<bootwright_machine::Error> for Failure {
-    fn from(error: bootwright_machine::Error) -> Self {
-        let hint = error.hint();
-        let kind = match &error {
-            bootwright_machine::Error::Conflict(_) => Kind::Usage,
-            _ => Kind::World,
-        };
-        Self::new(kind, error).hint(hint)
-    }
-}
-
-impl From<bootwright_machine::ArtefactError> for Failure {
-    fn from(error: bootwright_machine::ArtefactError) -> Self {
-        let hint = error.hint();
-        Self::new(Kind::Input, error).hint(hint)
-    }
-}
-
-impl From<bootwright_oci::registry::RegistryError> for Failure {
-    fn from(error: bootwright_oci::registry::RegistryError) -> Self {
-        let hint = error.hint();
-        let kind = if error.is_absence() { Kind::Input } else { Kind::World };
-        Self::new(kind, error).hint(hint)
-    }
-}
-
-impl From<bootwright_oci::FetchError> for Failure {
-    fn from(error: bootwright_oci::FetchError) -> Self {
-        use bootwright_oci::FetchError;
-        let hint = error.hint();
-        match error {
-            FetchError::Store(error) => (*error).into(),
-            FetchError::Registry(error) => (*error).into(),
-            error @ FetchError::Engine { .. } => Self::new(Kind::World, error).hint(hint),
-            error => Self::new(Kind::Input, error).hint(hint),
+        let failure = Self::new(kind, error).hint(hint);
+        match report {
+            Some((diagnostics, sources)) => failure.report(diagnostics, &sources),
+            None => failure,
         }
+    }
+}
+
+impl From<io::Error> for Failure {
+    fn from(error: io::Error) -> Self {
+        Self::new(Kind::World, error)
     }
 }

@@ -12,7 +12,7 @@ use std::process::ExitCode;
 use clap::Parser;
 use clap::error::ErrorKind;
 
-pub use failure::{Failure, Kind};
+pub use failure::{Failure, Kind, Report};
 
 /// Builds bootable, immutable OS images from one YAML spec, and runs them.
 ///
@@ -43,7 +43,7 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Ok(code) => ExitCode::from(code),
         Err(failure) => {
             printer.failure(&failure);
-            ExitCode::from(failure.kind.exit_code())
+            ExitCode::from(failure.kind().exit_code())
         }
     }
 }

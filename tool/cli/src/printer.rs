@@ -7,6 +7,7 @@ use std::io::{IsTerminal, Write};
 use std::time::Duration;
 
 use bootwright_oci::{Reporter, Task};
+use bootwright_spec::{Diagnostics, Sources};
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 
 use crate::failure::Failure;
@@ -35,11 +36,6 @@ impl Printer {
         }
     }
 
-    /// Whether to colour what goes to standard error.
-    pub fn color(&self) -> bool {
-        self.color
-    }
-
     /// Whether to go into details.
     pub fn details(&self) -> bool {
         self.verbosity > 1
@@ -60,38 +56,46 @@ impl Printer {
         let _ = std::io::stdout().lock().write_all(out.as_bytes());
     }
 
-    /// Already rendered text for standard error.
-    pub fn raw(&self, text: &str) {
-        self.line(text.trim_end_matches('\n'));
+    /// Diagnostics, each with its place, and an empty line after the last.
+    pub fn diagnostics(&self, diagnostics: &Diagnostics, sources: &Sources) {
+        if !diagnostics.0.is_empty() {
+            self.line(&format!("{}\n", diagnostics.render(sources, self.color).trim_end_matches('\n')));
+        }
     }
 
     /// Renders an error: what happened, the causes, what to do.
     pub fn failure(&self, failure: &Failure) {
+        let error = failure.error();
         if self.json {
-            let causes: Vec<String> = failure.error.chain().skip(1).map(ToString::to_string).collect();
+            let causes: Vec<String> = error.chain().skip(1).map(ToString::to_string).collect();
+            let diagnostics: Vec<_> = failure
+                .reports()
+                .iter()
+                .flat_map(|r| r.diagnostics.to_json(&r.sources).as_array().cloned().unwrap_or_default())
+                .collect();
             let document = serde_json::json!({
-                "error": failure.error.to_string(),
+                "error": error.to_string(),
                 "causes": causes,
-                "hints": failure.hints,
-                "exit": failure.kind.exit_code(),
-                "diagnostics": failure.json,
+                "hints": failure.hints(),
+                "exit": failure.kind().exit_code(),
+                "diagnostics": diagnostics,
             });
             let _ = writeln!(std::io::stdout().lock(), "{document:#}");
             return;
         }
-        if let Some(rendered) = &failure.rendered {
-            self.raw(rendered);
+        for report in failure.reports() {
+            self.diagnostics(&report.diagnostics, &report.sources);
         }
-        self.line(&format!("{} {}", self.paint("31", "error:"), failure.error));
-        let mut said = failure.error.to_string();
-        for cause in failure.error.chain().skip(1).map(ToString::to_string) {
+        self.line(&format!("{} {error}", self.paint("31", "error:")));
+        let mut said = error.to_string();
+        for cause in error.chain().skip(1).map(ToString::to_string) {
             // Some causes repeat what their parent said.
             if !said.contains(&cause) {
                 self.line(&format!("  caused by: {cause}"));
             }
             said = cause;
         }
-        for hint in &failure.hints {
+        for hint in failure.hints() {
             self.line(&format!("{} {hint}", self.paint("36", "hint:")));
         }
     }

@@ -1,8 +1,9 @@
 //! What every verb shares: the global flags, the store, the network's rules.
 
+use std::ffi::OsString;
 use std::path::PathBuf;
 
-use bootwright_oci::registry::MirrorError;
+use bootwright_oci::registry::{MirrorError, RegistryOptions};
 use bootwright_oci::{FetchOptions, Platform, Store};
 use clap::Args;
 
@@ -13,8 +14,8 @@ use crate::printer::Verbosity;
 #[derive(Debug, Args)]
 pub struct Global {
     /// Directory of the image store [default: ~/.cache/bootwright]
-    #[arg(long, global = true, value_name = "DIR", env = "BOOTWRIGHT_CACHE")]
-    cache: Option<PathBuf>,
+    #[arg(long, global = true, value_name = "DIR", env = "BOOTWRIGHT_CACHE", value_parser = clap::builder::OsStringValueParser::new())]
+    cache: Option<OsString>,
     /// Pull through a mirror: `[REGISTRY=]URL`; without REGISTRY for all (repeatable)
     #[arg(long, global = true, value_name = "[REG=]URL")]
     mirror: Vec<String>,
@@ -40,8 +41,9 @@ impl Global {
 
     /// Where the store is.
     pub fn cache_directory(&self) -> Result<PathBuf, Failure> {
-        if let Some(cache) = &self.cache {
-            return Ok(cache.clone());
+        // An empty variable is one that is not set.
+        if let Some(cache) = self.cache.as_ref().filter(|cache| !cache.is_empty()) {
+            return Ok(PathBuf::from(cache));
         }
         let set = |name: &str| std::env::var_os(name).filter(|v| !v.is_empty()).map(PathBuf::from);
         set("XDG_CACHE_HOME")
@@ -59,16 +61,21 @@ impl Global {
 
     /// Where images come from and what the network's rules are, LinuxKit's environment first.
     pub fn fetch_options(&self, platform: Platform) -> Result<FetchOptions, Failure> {
+        let mut options = FetchOptions::new(platform, "");
+        options.registry = self.registry_options()?;
+        Ok(options)
+    }
+
+    /// The network's rules.
+    pub fn registry_options(&self) -> Result<RegistryOptions, Failure> {
         let environment = std::env::var("LINUXKIT_MIRROR").unwrap_or_default();
         let mirrors = environment.split([' ', ',']).filter(|m| !m.is_empty());
-        let mut options = FetchOptions::new(platform, "");
+        let mut options = RegistryOptions::from_env();
         for mirror in mirrors.chain(self.mirror.iter().map(String::as_str)) {
-            options
-                .registry
-                .mirrors
-                .push(mirror.parse().map_err(|e| Failure::new(Kind::Usage, anyhow::Error::new::<MirrorError>(e)))?);
+            let mirror = mirror.parse().map_err(|e: MirrorError| Failure::new(Kind::Usage, e))?;
+            options.mirrors.push(mirror);
         }
-        options.registry.ca_files.clone_from(&self.cert_file);
+        options.ca_files.clone_from(&self.cert_file);
         Ok(options)
     }
 }

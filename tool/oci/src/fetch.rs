@@ -85,6 +85,8 @@ pub enum FetchError {
         reference: String,
         /// Where.
         searched: Vec<Place>,
+        /// Whether each place that was asked says that it has no such image, rather than that it could not answer.
+        absent: bool,
         /// What may help.
         hint: Option<String>,
     },
@@ -301,7 +303,7 @@ impl<'s> Fetcher<'s> {
             let place = format!("the registry of {}", reference.domain());
             searched.push(Place { place, reason: "not asked, because of --offline".to_owned() });
             hint = Some(format!("without --offline, or after `bootwright cache pull {reference}`, it may be there"));
-            return Err(FetchError::NotFound { reference: reference.to_string(), searched, hint });
+            return Err(FetchError::NotFound { reference: reference.to_string(), searched, absent: true, hint });
         }
         match self.pull(reference, incomplete, reporter) {
             Ok(image) => Ok(image),
@@ -310,6 +312,7 @@ impl<'s> Fetcher<'s> {
             }
             Err(error) => {
                 hint = error.hint().or(hint);
+                let absent = error.is_absence();
                 match error {
                     RegistryError::Everywhere { tried, .. } => searched.extend(
                         tried.iter().map(|(place, error)| Place { place: place.clone(), reason: chain(error) }),
@@ -319,7 +322,7 @@ impl<'s> Fetcher<'s> {
                         searched.push(Place { place, reason: chain(&other) });
                     }
                 }
-                Err(FetchError::NotFound { reference: reference.to_string(), searched, hint })
+                Err(FetchError::NotFound { reference: reference.to_string(), searched, absent, hint })
             }
         }
     }

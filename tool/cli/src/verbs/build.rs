@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use bootwright_formats::{ComponentSize, Compression, Format, Options, Output, Report};
 use bootwright_oci::Reporter;
+use bootwright_spec::Severity;
 
 use super::compose::{Composer, Inputs};
 use crate::failure::Failure;
@@ -108,7 +109,7 @@ impl Args {
         let options = Options { compression, level, decompress_kernel: self.decompress_kernel, threads: None };
         // What needs no machine to be refused is refused before any image is fetched.
         bootwright_formats::check_request(&formats, &output, &options)?;
-        let inputs = Inputs::read(&self.specs)?;
+        let inputs = Inputs::read(&self.specs, global)?;
         if self.dry_run {
             let spec = inputs.parse(printer)?;
             let json = serde_json::from_str(&bootwright_spec::to_json(&spec)).unwrap_or_default();
@@ -116,14 +117,20 @@ impl Args {
             return Ok(0);
         }
         let composer = Composer::new(global, &self.images, printer)?;
-        let machine = composer.machine(inputs)?;
+        let least = if printer.details() { Severity::Note } else { Severity::Warning };
+        let (machine, found) = composer.machine(inputs, least)?;
         let store = composer.store();
         let report = bootwright_formats::write(&machine, &formats, &output, &options, store, store.derived(), printer)?;
         let text = describe(&report, global.verbosity() > 1);
         if output == Output::Stdout {
             printer.note(&text);
         } else {
-            printer.result(|| text, || serde_json::to_value(&report).unwrap_or_default());
+            let json = || {
+                let mut json = serde_json::to_value(&report).unwrap_or_default();
+                json["diagnostics"] = found.json.clone();
+                json
+            };
+            printer.result(|| text, json);
         }
         Ok(0)
     }
@@ -134,7 +141,7 @@ impl Args {
         }
         let mut formats = Vec::new();
         for name in &self.format {
-            let format: Format = name.parse().map_err(|e| Failure::usage(e))?;
+            let format: Format = name.parse().map_err(Failure::usage)?;
             if !formats.contains(&format) {
                 formats.push(format);
             }

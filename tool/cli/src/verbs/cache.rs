@@ -6,12 +6,12 @@ use bootwright_oci::archive::{
     ArchiveLimits, ExportFormat, ExportOptions, Imported, export, export_file, import, import_stream,
 };
 use bootwright_oci::registry::{PushOptions, Pushed, Registry};
-use bootwright_oci::{FetchOptions, Fetcher, Named, Platform, Reference, ReferenceError, Reporter, Store};
+use bootwright_oci::{FetchOptions, Fetcher, Named, Platform, Reference, Reporter, Store};
 use clap::Subcommand;
 use serde_json::json;
 
 use super::pkg;
-use crate::failure::{Failure, Kind};
+use crate::failure::Failure;
 use crate::printer::Printer;
 use crate::session::Global;
 
@@ -150,18 +150,19 @@ impl Args {
             }
             Verb::Rm { name, published_only } => {
                 for name in &name {
-                    let name = reference(name)?;
+                    let name = listed(name)?;
                     if !published_only || is_published(global, &store, &name)? {
-                        store.remove(&name)?;
+                        store.remove_name(&name)?;
                         printer.note(&format!("removed {name}"));
+                    } else {
+                        printer.note(&format!("kept {name}: its registry does not have it"));
                     }
                 }
             }
             Verb::Gc => collect(&mut store, printer)?,
             Verb::Clean { published_only } => {
                 for named in store.list()? {
-                    let published = || is_published(global, &store, &reference(&named.name)?);
-                    if !published_only || published()? {
+                    if !published_only || is_published(global, &store, &named.name)? {
                         store.remove_name(&named.name)?;
                         printer.note(&format!("removed {}", named.name));
                     }
@@ -210,19 +211,31 @@ fn collect(store: &mut Store, printer: &Printer) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Whether the image's registry has it under this name with the same digest.
-fn is_published(global: &Global, store: &Store, name: &Reference) -> Result<bool, Failure> {
-    let local = store.find(name)?.map(|descriptor| descriptor.digest);
-    Ok(local.is_some() && registry(global)?.digest(name)? == local)
+/// What begins the names of what a container engine gave.
+const ENGINE: &str = "docker-daemon:";
+
+/// A name as `cache ls` shows it, from a reference or from such a name.
+fn listed(text: &str) -> Result<String, Failure> {
+    match text.strip_prefix(ENGINE) {
+        Some(rest) => Ok(format!("{ENGINE}{}", reference(rest)?)),
+        None => Ok(reference(text)?.to_string()),
+    }
+}
+
+/// Whether the image's registry has it under this name with the same digest. What an engine gave is of no registry.
+fn is_published(global: &Global, store: &Store, name: &str) -> Result<bool, Failure> {
+    if name.starts_with(ENGINE) {
+        return Ok(false);
+    }
+    let name = reference(name)?;
+    let local = store.find(&name)?.map(|descriptor| descriptor.digest);
+    Ok(local.is_some() && registry(global)?.digest(&name)? == local)
 }
 
 fn registry(global: &Global) -> Result<Registry, Failure> {
-    Ok(Registry::new(global.fetch_options(Platform::host())?.registry))
+    Ok(Registry::new(global.registry_options()?))
 }
 
 fn reference(text: &str) -> Result<Reference, Failure> {
-    text.parse().map_err(|e: ReferenceError| {
-        let hint = e.hint();
-        Failure::new(Kind::Input, e).hint(hint)
-    })
+    Ok(text.parse::<Reference>()?)
 }

@@ -1,5 +1,7 @@
 //! `bootwright check`.
 
+use bootwright_spec::Severity;
+
 use super::build::Images;
 use super::compose::{Composer, Inputs};
 use crate::failure::Failure;
@@ -19,11 +21,12 @@ pub struct Args {
 impl Args {
     pub fn run(self, global: &Global, printer: &Printer) -> Result<u8, Failure> {
         let composer = Composer::new(global, &self.images, printer)?;
-        let checked = composer.check(Inputs::read(&self.specs)?)?;
-        printer.result(
-            || format!("{}: no errors, {} to look at", self.specs.join(" "), checked.count),
-            || checked.json.clone(),
-        );
+        let (_, found) = composer.machine(Inputs::read(&self.specs, global)?, Severity::Note)?;
+        let told = match (found.warnings, found.notes) {
+            (0, 0) => "nothing to say against it".to_owned(),
+            (warnings, notes) => format!("no errors; warnings: {warnings}, notes: {notes}"),
+        };
+        printer.result(|| format!("{}: {told}", self.specs.join(" ")), || found.json.clone());
         Ok(0)
     }
 }

@@ -1,16 +1,16 @@
 //! From spec files to an assembled machine: what `build` and `check` share.
 
 use std::cell::RefCell;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, HashMap};
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
-use bootwright_oci::registry::{RegistryOptions, fetch_text};
-use bootwright_oci::{
-    Content, FetchError, FetchOptions, Fetcher, LoadedImage, Platform, PlatformError, Reference, ReferenceError, Store,
-};
+use bootwright_oci::registry::fetch_text;
+use bootwright_oci::{Content, FetchOptions, Fetcher, LoadedImage, Platform, PlatformError, Reference, Store};
 use bootwright_rootfs::{Layout, Machine};
-use bootwright_spec::{Diagnostic, Diagnostics, Input, MetadataFormat, Severity, Sources, Spec, Volume, VolumeFormat};
+use bootwright_spec::{
+    ContainerConfig, Diagnostic, Diagnostics, Input, Severity, Sources, Span, Spanned, Spec, Volume, VolumeFormat,
+};
 
 use super::build::Images;
 use super::pkg;
@@ -33,32 +33,36 @@ pub struct Inputs {
 
 impl Inputs {
     /// Reads each of the arguments: a path, `-` or a URL.
-    pub fn read(specs: &[String]) -> Result<Self, Failure> {
-        let inputs = specs.iter().map(|spec| read(spec)).collect::<Result<_, _>>()?;
+    pub fn read(specs: &[String], global: &Global) -> Result<Self, Failure> {
+        if specs.iter().filter(|spec| *spec == "-").count() > 1 {
+            return Err(Failure::usage("standard input can be read only once: give `-` once"));
+        }
+        let inputs = specs.iter().map(|spec| read(spec, global)).collect::<Result<_, _>>()?;
         Ok(Self { inputs, sources: Sources::default() })
     }
 
     /// Parses and merges them, for verbs that need no images.
     pub fn parse(mut self, printer: &Printer) -> Result<Spec, Failure> {
-        self.spec(printer)
+        let spec = self.spec()?;
+        say(&Diagnostics(spec.warnings.clone()), Severity::Warning, &self.sources, printer);
+        Ok(spec)
     }
 
-    fn spec(&mut self, printer: &Printer) -> Result<Spec, Failure> {
+    fn spec(&mut self) -> Result<Spec, Failure> {
         let home = std::env::var_os("HOME").map(PathBuf::from);
         let inputs = std::mem::take(&mut self.inputs);
-        let spec = bootwright_spec::load(inputs, home.as_deref(), &mut self.sources)
-            .map_err(|problems| refused(problems, &self.sources, printer))?;
-        say(&spec.warnings, &self.sources, printer);
-        Ok(spec)
+        bootwright_spec::load(inputs, home.as_deref(), &mut self.sources).map_err(|found| refused(found, &self.sources))
     }
 }
 
-/// What `check` found.
-pub struct Checked {
-    /// Number of warnings and notes.
-    pub count: usize,
-    /// The same as JSON.
+/// What was found that does not stop a build.
+pub struct Findings {
+    /// As JSON.
     pub json: serde_json::Value,
+    /// Number of warnings.
+    pub warnings: usize,
+    /// Number of notes.
+    pub notes: usize,
 }
 
 /// Everything needed to turn specs into machines.
@@ -82,31 +86,32 @@ impl<'a> Composer<'a> {
         &self.store
     }
 
-    /// Assembles the machine; problems that do not stop it are said.
-    pub fn machine(&self, mut inputs: Inputs) -> Result<Machine, Failure> {
-        let (machine, findings) = self.assemble(&mut inputs)?;
-        say(&findings.0, &inputs.sources, self.printer);
-        Ok(machine)
-    }
-
-    /// Assembles the machine and throws it away; all problems are said.
-    pub fn check(&self, mut inputs: Inputs) -> Result<Checked, Failure> {
-        let (_, findings) = self.assemble(&mut inputs)?;
-        say(&findings.0, &inputs.sources, self.printer);
-        Ok(Checked { count: findings.0.len(), json: findings.to_json(&inputs.sources) })
+    /// Assembles the machine; what does not stop it is said from `least` on.
+    pub fn machine(&self, mut inputs: Inputs, least: Severity) -> Result<(Machine, Findings), Failure> {
+        let (machine, found) = self.assemble(&mut inputs)?;
+        say(&found, least, &inputs.sources, self.printer);
+        let count = |severity| found.0.iter().filter(|d| d.severity == severity).count();
+        let (warnings, notes) = (count(Severity::Warning), count(Severity::Note));
+        Ok((machine, Findings { json: found.to_json(&inputs.sources), warnings, notes }))
     }
 
     fn assemble(&self, sources: &mut Inputs) -> Result<(Machine, Diagnostics), Failure> {
-        let mut spec = sources.spec(self.printer)?;
-        self.resolve_references(&mut spec, &sources.sources)?;
-        let (images, layouts) = self.load_images(&spec, &sources.sources)?;
-        // Labels are parsed while the spec's own sources are borrowed; theirs are added when rendering.
-        let labels = RefCell::new(&mut sources.sources);
-        let parse = |name: &str, text: &str| bootwright_spec::parse_label(name, text, &mut labels.borrow_mut());
-        let metadata = |format| match format {
-            MetadataFormat::Yaml => bootwright_spec::to_yaml(&spec),
-            MetadataFormat::Json => bootwright_spec::to_json(&spec),
+        let mut spec = sources.spec()?;
+        self.build_packages(&mut spec, &sources.sources)?;
+        // What the machine is told about itself must not depend on where it is built: paths as they were written.
+        let shown = spec.clone();
+        let written = place_archives(&mut spec, &sources.sources);
+        let (images, layouts) = self.load_images(&spec, &written, &sources.sources)?;
+        // Labels are parsed while the spec's own sources are borrowed; theirs are added when rendering. Assembly and
+        // check ask for the same ones.
+        let sources = RefCell::new(&mut sources.sources);
+        let parsed: RefCell<HashMap<(String, String), Result<ContainerConfig, Diagnostics>>> = RefCell::default();
+        let parse = |name: &str, text: &str| {
+            let key = (name.to_owned(), text.to_owned());
+            let parse = || bootwright_spec::parse_label(name, text, &mut sources.borrow_mut());
+            parsed.borrow_mut().entry(key).or_insert_with(parse).clone()
         };
+        let metadata = |format| bootwright_spec::to_metadata(&shown, format);
         let inputs = bootwright_rootfs::Inputs {
             images: &images,
             layouts: &layouts,
@@ -118,70 +123,83 @@ impl<'a> Composer<'a> {
         };
         let assembled = bootwright_rootfs::assemble(&spec, &inputs);
         let machine = assembled.as_ref().ok().map(|(machine, _)| machine);
-        let mut found = bootwright_rootfs::check(&spec, &inputs, machine);
-        match assembled {
-            Ok((machine, more)) if !found.has_errors() => {
-                found.0.extend(more.0);
-                Ok((machine, found))
+        let mut found = Diagnostics(std::mem::take(&mut spec.warnings));
+        let checked = bootwright_rootfs::check(&spec, &inputs, machine);
+        let (machine, more) = match assembled {
+            Ok((machine, more)) => (Some(machine), more),
+            Err(more) => (None, more),
+        };
+        for problem in more.0.into_iter().chain(checked.0) {
+            if !found.0.contains(&problem) {
+                found.0.push(problem);
             }
-            Ok((_, more)) | Err(more) => {
-                found.0.splice(0..0, more.0);
-                Err(refused(found, &sources.sources, self.printer))
-            }
+        }
+        found.0.sort_by_key(|d| (d.span.is_none(), d.span));
+        match machine {
+            Some(machine) if !found.has_errors() => Ok((machine, found)),
+            _ => Err(refused(found, *sources.borrow())),
         }
     }
 
-    /// Replaces each `@pkg:` by the image of that package, built if the store lacks it, and makes paths of archives
-    /// relative to the file that names them.
-    fn resolve_references(&self, spec: &mut Spec, sources: &Sources) -> Result<(), Failure> {
+    /// Replaces each `@pkg:` by the image of that package, which is built if the store lacks it.
+    fn build_packages(&self, spec: &mut Spec, sources: &Sources) -> Result<(), Failure> {
         let platform = self.platform.clone();
         let builder = pkg::builder(self.global, &self.store, platform, self.images.offline, self.printer)?;
-        let kernel = spec.kernel.as_mut().and_then(|k| k.image.as_mut());
-        let containers = [&mut spec.onboot, &mut spec.onshutdown, &mut spec.services];
-        let images = kernel
-            .into_iter()
-            .chain(&mut spec.init)
-            .chain(spec.volumes.iter_mut().filter_map(|v| v.image.as_mut()))
-            .chain(containers.into_iter().flatten().map(|c| &mut c.image));
         let mut built: BTreeMap<String, String> = BTreeMap::new();
-        for image in images {
+        for image in references(spec).filter(|image| image.value.starts_with(PACKAGE)) {
             if let Some(name) = built.get(&image.value) {
                 image.value.clone_from(name);
-            } else if image.value.starts_with(PACKAGE) {
-                let name = builder.resolve(&image.value, Path::new(""))?;
-                built.insert(std::mem::replace(&mut image.value, name.clone()), name);
-            } else if let Some(prefix) = FILES.into_iter().find(|p| image.value.starts_with(p)) {
-                let below = Path::new(sources.name(image.span.source)).parent().unwrap_or(Path::new(""));
-                image.value = format!("{prefix}{}", below.join(&image.value[prefix.len()..]).display());
+                continue;
             }
+            let name = builder.resolve(&image.value, Path::new("")).map_err(|error| {
+                let message = format!("the package `{}` cannot be had", &image.value[PACKAGE.len()..]);
+                Failure::from(error).asked_at(Diagnostic::error(message).at(image.span), sources)
+            })?;
+            built.insert(std::mem::replace(&mut image.value, name.clone()), name);
         }
         Ok(())
     }
 
     /// Every image that the spec names, by the name that it uses; and those that volumes want as OCI layouts.
-    fn load_images(&self, spec: &Spec, sources: &Sources) -> Result<Loaded, Failure> {
+    fn load_images(
+        &self,
+        spec: &Spec,
+        written: &BTreeMap<String, String>,
+        sources: &Sources,
+    ) -> Result<Loaded, Failure> {
         let fetcher = Fetcher::new(&self.store, self.options(self.platform.clone())?);
         let is_layout = |v: &&Volume| v.format == VolumeFormat::Oci;
-        let wanted: BTreeSet<String> = spec
+        let mut wanted: BTreeMap<&str, Span> = BTreeMap::new();
+        let images = spec
             .kernel
             .iter()
             .filter_map(|k| k.image.as_ref())
             .chain(&spec.init)
             .chain(spec.volumes.iter().filter(|v| !is_layout(v)).filter_map(|v| v.image.as_ref()))
-            .chain(spec.onboot.iter().chain(&spec.onshutdown).chain(&spec.services).map(|c| &c.image))
-            .map(|image| image.value.clone())
-            .collect();
-        let wanted: Vec<String> = wanted.into_iter().collect();
+            .chain(spec.onboot.iter().chain(&spec.onshutdown).chain(&spec.services).map(|c| &c.image));
+        for image in images {
+            wanted.entry(&image.value).or_insert(image.span);
+        }
+        let unavailable = |name: &str, span: Span, failure: Failure| {
+            let name = written.get(name).map_or(name, String::as_str);
+            failure.asked_at(Diagnostic::error(format!("the image `{name}` cannot be had")).at(span), sources)
+        };
+        let names: Vec<String> = wanted.keys().map(|name| (*name).to_owned()).collect();
         let mut images = BTreeMap::new();
-        for (name, image) in wanted.iter().zip(fetcher.fetch_all(&wanted, self.printer)) {
-            let image = image.map_err(|e| unfetched(spec, name, sources, e, self.printer))?;
-            let tree = self.store.flatten(&image, self.printer)?;
-            images.insert(name.clone(), LoadedImage { image, tree });
+        for ((name, span), image) in wanted.into_iter().zip(fetcher.fetch_all(&names, self.printer)) {
+            let mut image = image.map_err(|e| unavailable(name, span, e.into()))?;
+            let tree = self.store.flatten(&image, self.printer).map_err(|e| unavailable(name, span, e.into()))?;
+            if let Some(written) = written.get(name) {
+                image.name.clone_from(written);
+            }
+            images.insert(name.to_owned(), LoadedImage { image, tree });
         }
         let mut layouts = BTreeMap::new();
         for volume in spec.volumes.iter().filter(is_layout) {
             if let Some(image) = &volume.image {
-                layouts.insert(image.value.clone(), self.layout(&image.value, &volume.platforms)?);
+                let layout = self.layout(&image.value, &volume.platforms);
+                let layout = layout.map_err(|failure| unavailable(&image.value, image.span, failure))?;
+                layouts.insert(image.value.clone(), layout);
             }
         }
         Ok((images, layouts))
@@ -189,18 +207,28 @@ impl<'a> Composer<'a> {
 
     /// An image as an OCI layout of these platforms, or of all that it offers.
     fn layout(&self, name: &str, platforms: &[String]) -> Result<Layout, Failure> {
+        let reference: Reference = name.parse()?;
         let mut images = Vec::new();
-        if platforms.is_empty() {
+        let stored = self.store.find(&reference)?.filter(|_| platforms.is_empty() && !self.images.pull);
+        if let Some(root) = stored {
+            // What a package was built for, or what was pulled or imported before, is what it offers here.
+            for platform in self.store.complete_platforms(&root)? {
+                images.push(self.store.image(name, &root, &platform)?);
+            }
+        }
+        if platforms.is_empty() && images.is_empty() {
+            if self.images.offline {
+                let hint = format!("without --offline, or after `bootwright cache pull {reference}`, it may be there");
+                let message = format!("the image store has no `{reference}`, and this is an offline build");
+                return Err(Failure::input(message).hint(hint));
+            }
             let options = self.options(self.platform.clone())?;
             images = Fetcher::new(&self.store, options).pull_all(name, self.printer)?.1;
         }
         for platform in platforms {
-            let platform: Platform =
-                platform.parse().map_err(|e| Failure::new(Kind::Input, anyhow::Error::new::<PlatformError>(e)))?;
+            let platform: Platform = platform.parse().map_err(|e: PlatformError| Failure::new(Kind::Input, e))?;
             images.push(Fetcher::new(&self.store, self.options(platform)?).fetch(name, self.printer)?);
         }
-        let reference: Reference =
-            name.parse().map_err(|e| Failure::new(Kind::Input, anyhow::Error::new::<ReferenceError>(e)))?;
         let root =
             self.store.find(&reference)?.ok_or_else(|| Failure::input(format!("`{name}` is not in the store")))?;
         let mut blobs = BTreeMap::new();
@@ -228,44 +256,62 @@ impl<'a> Composer<'a> {
 /// Images by the name that the spec uses: their files, and those that are wanted as OCI layouts.
 type Loaded = (BTreeMap<String, LoadedImage>, BTreeMap<String, Layout>);
 
-/// The failure for an image that is not to be had, with the place that names it.
-fn unfetched(spec: &Spec, name: &str, sources: &Sources, error: FetchError, printer: &Printer) -> Failure {
-    let mut failure = Failure::from(error);
-    let containers = spec.onboot.iter().chain(&spec.onshutdown).chain(&spec.services).map(|c| &c.image);
-    let volumes = spec.volumes.iter().filter_map(|v| v.image.as_ref());
-    let kernel = spec.kernel.iter().filter_map(|k| k.image.as_ref());
-    if let Some(image) = kernel.chain(&spec.init).chain(volumes).chain(containers).find(|i| i.value == name) {
-        let place = Diagnostics(vec![Diagnostic::error(format!("image `{name}` cannot be had")).at(image.span)]);
-        failure.rendered = Some(place.render(sources, printer.color()));
-        failure.json = Some(place.to_json(sources));
-    }
-    failure
+/// Every place that names an image.
+fn references(spec: &mut Spec) -> impl Iterator<Item = &mut Spanned<String>> {
+    let kernel = spec.kernel.as_mut().and_then(|k| k.image.as_mut());
+    let containers = [&mut spec.onboot, &mut spec.onshutdown, &mut spec.services];
+    kernel
+        .into_iter()
+        .chain(&mut spec.init)
+        .chain(spec.volumes.iter_mut().filter_map(|v| v.image.as_mut()))
+        .chain(containers.into_iter().flatten().map(|c| &mut c.image))
 }
 
-/// Says what does not stop the build.
-fn say(findings: &[Diagnostic], sources: &Sources, printer: &Printer) {
-    let told = findings.iter().filter(|d| d.severity > Severity::Note || printer.details());
-    let told = Diagnostics(told.cloned().collect());
-    if !told.0.is_empty() && !printer.json() {
-        printer.raw(&told.render(sources, printer.color()));
+/// Makes the paths of archives relative to the file that names them; returns what each new reference was.
+fn place_archives(spec: &mut Spec, sources: &Sources) -> BTreeMap<String, String> {
+    let mut written = BTreeMap::new();
+    for image in references(spec) {
+        let Some(prefix) = FILES.into_iter().find(|p| image.value.starts_with(p)) else { continue };
+        let name = sources.name(image.span.source);
+        // A URL has no directory here; nor has `<stdin>`.
+        let file = if is_url(name) { Path::new("") } else { Path::new(name) };
+        let below = file.parent().unwrap_or(Path::new(""));
+        let placed = format!("{prefix}{}", below.join(&image.value[prefix.len()..]).display());
+        written.insert(placed.clone(), std::mem::replace(&mut image.value, placed));
+    }
+    written
+}
+
+/// Says what does not stop the build, from `least` on.
+fn say(found: &Diagnostics, least: Severity, sources: &Sources, printer: &Printer) {
+    let told = found.0.iter().filter(|d| d.severity >= least);
+    if !printer.json() {
+        printer.diagnostics(&Diagnostics(told.cloned().collect()), sources);
     }
 }
 
 /// The failure for a spec that must be refused.
-fn refused(problems: Diagnostics, sources: &Sources, printer: &Printer) -> Failure {
+fn refused(problems: Diagnostics, sources: &Sources) -> Failure {
     let errors = problems.0.iter().filter(|d| d.severity == Severity::Error).count();
     let plural = if errors == 1 { "" } else { "s" };
-    let mut failure = Failure::input(format!("the spec has {errors} error{plural}; nothing was built"));
-    failure.rendered = Some(problems.render(sources, printer.color()));
-    failure.json = Some(problems.to_json(sources));
-    failure
+    let told = problems.0.into_iter().filter(|d| d.severity > Severity::Note);
+    Failure::input(format!("the spec has {errors} error{plural}; nothing was built"))
+        .report(Diagnostics(told.collect()), sources)
 }
 
-fn read(spec: &str) -> Result<Input, Failure> {
+fn is_url(spec: &str) -> bool {
+    spec.starts_with("http://") || spec.starts_with("https://")
+}
+
+fn read(spec: &str, global: &Global) -> Result<Input, Failure> {
     let (name, text, directory) = if spec == "-" {
         ("<stdin>".to_owned(), bounded(std::io::stdin().lock(), "standard input")?, None)
-    } else if spec.starts_with("http://") || spec.starts_with("https://") {
-        let text = fetch_text(spec, SPEC_LIMIT, &RegistryOptions::default())?;
+    } else if is_url(spec) {
+        let text = fetch_text(spec, SPEC_LIMIT, &global.registry_options()?)
+            .map_err(|e| Failure::from(e).context(format!("reading the spec `{spec}`")))?;
+        if text.len() as u64 > SPEC_LIMIT {
+            return Err(too_large(spec));
+        }
         (spec.to_owned(), text, None)
     } else {
         let file = std::fs::File::open(spec).map_err(|e| unreadable(spec, e))?;
@@ -289,7 +335,11 @@ fn bounded(reader: impl Read, name: &str) -> Result<String, Failure> {
     let mut bytes = Vec::new();
     reader.take(SPEC_LIMIT + 1).read_to_end(&mut bytes).map_err(|e| unreadable(name, e))?;
     if bytes.len() as u64 > SPEC_LIMIT {
-        return Err(Failure::input(format!("`{name}` is larger than {} MiB: not a spec", SPEC_LIMIT >> 20)));
+        return Err(too_large(name));
     }
     String::from_utf8(bytes).map_err(|_| Failure::input(format!("`{name}` is not UTF-8 text")))
+}
+
+fn too_large(name: &str) -> Failure {
+    Failure::input(format!("`{name}` is larger than {} MiB: not a spec", SPEC_LIMIT >> 20))
 }
