@@ -519,26 +519,6 @@ fn all_problems_come_at_once() {
 }
 
 #[test]
-fn memory_is_counted_in_pages_and_twice_for_a_large_tmpfs() {
-    let mut bench = bench();
-    let big = "x".repeat(3 << 20);
-    bench.image("big", &json!({}), tree(&[&format!("big={big}")]));
-    bench.spec.init = vec![text("big")];
-    let mut machine = bench.machine();
-    assert_eq!(machine.kernel_floor_mib, 64);
-    assert_eq!(machine.unpacked_bytes(), (3 << 20) + 4096);
-    // 64 + 2 + 3 and a little; for the larger tree, 2/3 of 64 + 2 + 2 x 63 and a little.
-    assert_eq!(machine.memory_mib(2 << 20), 70);
-    let big = machine.tree[&path("big")].clone();
-    for n in 0..20 {
-        machine.tree.insert(path(&format!("big{n}")), big.clone());
-    }
-    assert_eq!(machine.memory_mib(2 << 20), 171);
-    machine.boot.cmdline = "quiet rootfstype=ramfs".to_owned();
-    assert_eq!(machine.memory_mib(2 << 20), 130);
-}
-
-#[test]
 fn attributes_are_listed_once_per_file() {
     let mut bench = bench();
     let mut files = tree(&["a=x", "b=>a"]);

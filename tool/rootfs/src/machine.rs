@@ -95,43 +95,4 @@ impl Machine {
         }
         out
     }
-
-    /// Bytes of tmpfs that the tree's files take once they are unpacked: whole pages.
-    #[must_use]
-    pub fn unpacked_bytes(&self) -> u64 {
-        let size = |node: &Node| match &node.kind {
-            Kind::File(content) => content.size().next_multiple_of(PAGE),
-            _ => 0,
-        };
-        self.tree.values().map(|placed| size(&placed.node)).sum()
-    }
-
-    /// MiB of memory that the machine needs when its root is an initrd of `packed_bytes`.
-    ///
-    /// ```text
-    /// max(floor + packed + unpacked + nodes, 2/3 floor + packed + 2 x unpacked)
-    /// ```
-    ///
-    /// Kernel, packed and unpacked root must fit side by side; and the kernel's rootfs is a tmpfs of at most half of the
-    /// memory that it manages when it mounts that, when neither the packed initrd nor its own reservations (two thirds of
-    /// what it needs to reach init) are managed yet. `root=` or `rootfstype=` on the command line makes the rootfs a ramfs,
-    /// which has no limit. Measured (`kernel-boot.md` 4, tiny kernel): 60 MB unpacked needs more than 160, 200 MB more
-    /// than 496.
-    #[must_use]
-    pub fn memory_mib(&self, packed_bytes: u64) -> u64 {
-        let floor = self.kernel_floor_mib << 20;
-        let unpacked = self.unpacked_bytes();
-        let words = || self.boot.cmdline.split_ascii_whitespace();
-        let ramfs = words().any(|w| w.starts_with("root="))
-            || words().any(|w| w.strip_prefix("rootfstype=").is_some_and(|types| !types.contains("tmpfs")));
-        let to_run = floor + packed_bytes + unpacked + self.tree.len() as u64 * NODE;
-        let to_unpack = if ramfs { 0 } else { floor / 3 * 2 + packed_bytes + 2 * unpacked };
-        to_run.max(to_unpack).div_ceil(1 << 20)
-    }
 }
-
-/// A page of memory, the unit in which a tmpfs takes it.
-const PAGE: u64 = 4096;
-
-/// About what the kernel keeps of one file: a shmem inode and a directory entry.
-const NODE: u64 = 1024;

@@ -142,12 +142,14 @@ impl Index {
     }
 
     /// What is not kept, and what it would have answered to. Aliases between modules (symbols, algorithms) are not asked
-    /// for at boot and stay out.
+    /// for at boot and stay out; so do those of processors and of keyboard ports, which every machine has and which work
+    /// without (frequency scaling, raw access).
     pub(crate) fn left_out(&self, kept: &BTreeSet<String>) -> LeftOut {
         let asked = |pattern: &str| {
             let inner = ["crypto-", "symbol:", "net-sched-", "ipt_", "ip6t_", "nft-", "nfct-helper-", "iptable_"];
             let bus = pattern.contains(':') || pattern.starts_with("fs-") || pattern.starts_with("net-pf-");
-            bus && !inner.iter().any(|p| pattern.starts_with(p))
+            let idle = ["cpu:", "acpi*:LNXCPU:", "acpi*:ACPI0007:", "serio:"];
+            bus && !inner.iter().chain(&idle).any(|p| pattern.starts_with(p))
         };
         let gone = |module: &String| self.modules.contains_key(module) && !kept.contains(module);
         let mut aliases: Vec<(String, String)> =

@@ -4,9 +4,10 @@
 //! is a plain list. Where a rule without arguments for a system call came first, later rules for it are left out: that is
 //! what libseccomp does with them, and a list without contradictions reads the same to every runtime.
 //!
-//! One thing is ours: a container that was given a capability may make the system calls which that capability is there
-//! for ([`UNLOCKED`]). Docker's profile forbids some of them whatever the capabilities, and `swapon` in a LinuxKit
-//! container with CAP_SYS_ADMIN would fail.
+//! Debian ships the list of Docker's relatives, who let a container make namespaces, mount in them and use keyrings; here
+//! that takes a capability, as with Docker ([`RESERVED`]). And a container that was given a capability may make the system
+//! calls which that capability is there for ([`UNLOCKED`]): Docker's profile forbids some of them whatever the
+//! capabilities, and `swapon` in a LinuxKit container with CAP_SYS_ADMIN would fail.
 
 use std::collections::BTreeSet;
 use std::sync::OnceLock;
@@ -20,6 +21,40 @@ const UNLOCKED: [(&str, &[&str]); 4] = [
     ("CAP_BPF", &["bpf"]),
     ("CAP_PERFMON", &["perf_event_open"]),
 ];
+
+/// System calls that are refused without a capability, whatever the profile says. `clone` and `clone3`, which make
+/// namespaces among other things, are in [`without_namespaces`].
+const RESERVED: [(&str, &[&str]); 2] = [
+    (
+        "CAP_SYS_ADMIN",
+        &[
+            "add_key",
+            "fsconfig",
+            "fsmount",
+            "fsopen",
+            "fspick",
+            "keyctl",
+            "mount",
+            "mount_setattr",
+            "move_mount",
+            "open_tree",
+            "pivot_root",
+            "request_key",
+            "setns",
+            "umount",
+            "umount2",
+            "unshare",
+        ],
+    ),
+    ("CAP_SYSLOG", &["syslog"]),
+];
+
+/// CLONE_NEWNS, NEWCGROUP, NEWUTS, NEWIPC, NEWUSER, NEWPID and NEWNET (sched.h).
+const NAMESPACES: u64 = 0x7e02_0000;
+
+const ALLOW: &str = "SCMP_ACT_ALLOW";
+const EPERM: u32 = 1;
+const ENOSYS: u32 = 38;
 
 /// The profile as `build.rs` embeds it.
 #[derive(Debug, Deserialize)]
@@ -109,11 +144,18 @@ impl Profile {
     pub(crate) fn resolve(&self, architecture: &str, has: impl Fn(&str) -> bool, kernel: Option<(u32, u32)>) -> Filter {
         let unlocked = UNLOCKED.iter().filter(|(capability, _)| has(capability)).flat_map(|(_, names)| *names);
         let unlocked: Vec<String> = unlocked.map(|name| (*name).to_owned()).collect();
-        let mut decided: BTreeSet<String> = unlocked.iter().cloned().collect();
+        let mut decided = BTreeSet::new();
         let mut syscalls: Vec<Call> = Vec::new();
         if !unlocked.is_empty() {
-            syscalls.push(Call { names: unlocked, action: "SCMP_ACT_ALLOW".to_owned(), errno_ret: None, args: vec![] });
+            syscalls.push(Call { names: unlocked, action: ALLOW.to_owned(), errno_ret: None, args: vec![] });
         }
+        let lacks = |capability: &str| !has(capability) && !has("CAP_SYS_ADMIN");
+        let reserved = RESERVED.iter().filter(|(capability, _)| lacks(capability)).flat_map(|(_, names)| *names);
+        syscalls.extend(refuse(reserved.map(|name| (*name).to_owned()).collect(), EPERM));
+        if lacks("CAP_SYS_ADMIN") {
+            syscalls.extend(without_namespaces(architecture));
+        }
+        decided.extend(syscalls.iter().flat_map(|call| call.names.iter().cloned()));
         let met = |c: &Condition| c.arches.is_empty() || c.arches.iter().any(|a| a == architecture);
         for rule in &self.syscalls {
             let included = rule.includes.caps.iter().all(|c| has(c))
@@ -157,6 +199,22 @@ impl Profile {
         let more = self.arch_map.iter().find(|m| m.architecture == native).map(|m| &m.sub_architectures[..]);
         std::iter::once(native.to_owned()).chain(more.unwrap_or_default().iter().cloned()).collect()
     }
+}
+
+/// `clone` for all but new namespaces. The flags of `clone3` are behind a pointer, so it does not exist, and C libraries
+/// fall back to `clone`.
+fn without_namespaces(architecture: &str) -> Vec<Call> {
+    // The order of clone(2)'s arguments is the architecture's.
+    let index = if architecture == "s390x" { 1 } else { 0 };
+    let none = Argument { index, value: NAMESPACES, value_two: 0, op: "SCMP_CMP_MASKED_EQ".to_owned() };
+    let clone = Call { names: vec!["clone".to_owned()], action: ALLOW.to_owned(), errno_ret: None, args: vec![none] };
+    refuse(vec!["clone3".to_owned()], ENOSYS).into_iter().chain([clone]).collect()
+}
+
+/// The rule that answers some system calls with an error.
+fn refuse(names: Vec<String>, errno: u32) -> Option<Call> {
+    let action = "SCMP_ACT_ERRNO".to_owned();
+    (!names.is_empty()).then_some(Call { names, action, errno_ret: Some(errno), args: vec![] })
 }
 
 /// Whether a kernel is at least `major.minor`.
@@ -207,7 +265,7 @@ mod tests {
         let admin = sample().resolve("arm64", |c| c == "CAP_SYS_ADMIN", Some((6, 1)));
         for (name, in_plain, in_admin) in [
             ("bpf", "SCMP_ACT_ERRNO", "SCMP_ACT_ALLOW"),
-            ("setns", "SCMP_ACT_ALLOW", "SCMP_ACT_ALLOW"),
+            ("setns", "SCMP_ACT_ERRNO", "SCMP_ACT_ALLOW"),
             ("swapon", "SCMP_ACT_ERRNO", "SCMP_ACT_ALLOW"),
             ("arch_prctl", "SCMP_ACT_ALLOW", "SCMP_ACT_ERRNO"),
             ("ptrace", "SCMP_ACT_ERRNO", "SCMP_ACT_ALLOW"),
@@ -236,6 +294,12 @@ mod tests {
             ("kexec_load", "SCMP_ACT_ERRNO", "SCMP_ACT_ALLOW"),
             ("settimeofday", "SCMP_ACT_ERRNO", "SCMP_ACT_ALLOW"),
             ("uselib", "SCMP_ACT_ERRNO", "SCMP_ACT_ERRNO"),
+            ("mount", "SCMP_ACT_ERRNO", "SCMP_ACT_ALLOW"),
+            ("unshare", "SCMP_ACT_ERRNO", "SCMP_ACT_ALLOW"),
+            ("keyctl", "SCMP_ACT_ERRNO", "SCMP_ACT_ALLOW"),
+            ("syslog", "SCMP_ACT_ERRNO", "SCMP_ACT_ALLOW"),
+            ("clone3", "SCMP_ACT_ERRNO", "SCMP_ACT_ALLOW"),
+            ("clone", "conditional", "SCMP_ACT_ALLOW"),
         ] {
             assert_eq!(action(&none, name), in_none, "{name} without capabilities");
             assert_eq!(action(&all, name), in_all, "{name} with all");
