@@ -6,16 +6,20 @@
 //! at a time, whatever number of tests and test processes there is. What the machine says and takes is in [`words`].
 
 mod image;
+mod initrd;
 mod machine;
 mod net;
 mod place;
 mod story;
+mod verb;
 pub mod words;
 
 pub use image::{ImageBuilder, NET_BIND_SERVICE};
+pub use initrd::CpioEntry;
 pub use machine::{Boot, Running};
 pub use net::{free_port, http_get, redis};
 pub use place::{BUSYBOX, repository, store, tool};
 pub use story::{Built, Entry, Story, file};
+pub use verb::VerbRun;
 
 pub use bootwright_machine::Outcome;

@@ -9,7 +9,7 @@ use bootwright_machine::Artefact;
 use tempfile::TempDir;
 
 use crate::machine::Boot;
-use crate::place;
+use crate::{CpioEntry, initrd, place, words};
 
 /// Kernel and init of most stories. `REPO` becomes the way to the repository, whatever the directory of the spec.
 const HEAD: &str = r#"
@@ -204,6 +204,25 @@ impl Built {
     pub fn artefact(&self) -> Artefact {
         let name = self.name.to_string_lossy();
         Artefact::find(&name).unwrap_or_else(|e| panic!("{e}"))
+    }
+
+    /// The name under which `bootwright run` finds it.
+    pub fn prefix(&self) -> &Path {
+        &self.name
+    }
+
+    /// The entries of each of the initrd's segments.
+    pub fn segments(&self) -> Vec<Vec<CpioEntry>> {
+        initrd::segments(&self.artefact().initrd.expect("the build made one"))
+    }
+
+    /// MiB of memory that the build says the machine needs.
+    pub fn memory_mib(&self) -> u64 {
+        let segments = self.segments();
+        let found = segments.first().and_then(|s| s.iter().find(|e| e.name == words::MANIFEST));
+        let manifest = found.unwrap_or_else(|| panic!("{} is not in the first segment", words::MANIFEST));
+        let manifest: serde_json::Value = serde_json::from_slice(&manifest.data).expect("the manifest is JSON");
+        manifest["memory_mib"].as_u64().unwrap_or_else(|| panic!("no `memory_mib` in the manifest"))
     }
 
     /// A directory that lives as long as the build.

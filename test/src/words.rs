@@ -13,6 +13,8 @@ pub const END: &str = "bootwright: end: ";
 pub const LAST_LINE: &str = "bootwright:   | ";
 /// What the banner of a failed onboot container says, after its name in backticks.
 pub const BANNER: &str = "failed, as is said above; the machine does not go on";
+/// Where the manifest lies in the root.
+pub const MANIFEST: &str = "usr/lib/bootwright/manifest.json";
 /// Kernel argument: overrides every onboot's `onfail`.
 pub const ONFAIL: &str = "bootwright.onfail=";
 /// Kernel argument: seconds between the banner and the power off.
@@ -28,6 +30,11 @@ pub const BOOT: Duration = Duration::from_secs(180);
 pub const SOON: Duration = Duration::from_secs(60);
 /// How long a shutdown may take, grace periods included.
 pub const SHUTDOWN: Duration = Duration::from_secs(90);
+
+/// The line that says who asked for an end of the machine.
+pub fn asked(ending: &str, by: &str) -> String {
+    format!("{INIT}{ending} asked for by {by}")
+}
 
 /// The line that says how a container ended begins like this.
 pub fn ended(kind: &str, name: &str) -> String {

@@ -4,18 +4,40 @@ use bootwright_test::{Entry, Outcome, Story, words};
 
 /// A service that ends well when it is asked to.
 const WORKER: &str = "trap 'echo stopping; exit 0' TERM; echo up; while :; do sleep 1000 & wait; done";
+/// One that hears it and goes on.
+const DEAF: &str = "trap 'echo no' TERM; echo up; while :; do sleep 1000 & wait; done";
+/// One that would never hear it: the first process of a pid namespace gets no signal that it ignores.
+const IGNORANT: &str = "trap '' TERM; echo up; while :; do sleep 1000; done";
 
 #[test]
-fn services_are_stopped_before_onshutdown_runs() {
+fn services_are_stopped_or_killed_before_onshutdowns_run_in_order() {
     let built = Story::new()
         .service(Entry::shell("worker", WORKER))
-        .onshutdown(Entry::shell("first", "echo one"))
-        .onshutdown(Entry::shell("second", "echo two"))
+        .service(Entry::shell("deaf", DEAF))
+        .service(Entry::shell("ignorant", IGNORANT))
+        .onshutdown(Entry::shell("first", "sleep 1; echo one"))
+        .onshutdown(Entry::shell("broken", "exit 5"))
+        .onshutdown(Entry::shell("second", "echo two; grep -c /containers/services/ /proc/mounts || :"))
         .build();
     let mut machine = built.boot().start();
-    machine.sees_all(&[words::READY, "worker: up"]);
+    machine.sees_all(&[words::READY, "worker: up", "deaf: up", "ignorant: up"]);
     machine.presses_power();
-    for line in ["worker: stopping", "first: one", "second: two", "bootwright: end: poweroff"] {
+    machine.sees(&words::asked("poweroff", "the power button"));
+    machine.sees_all(&[
+        "worker: stopping",
+        &format!("{}exit code 0", words::ended("service", "worker")),
+        "deaf: no",
+        &format!("{}signal 9 (SIGKILL)", words::ended("service", "ignorant")),
+    ]);
+    for line in [
+        "`deaf` did not end in time and is killed",
+        &format!("{}signal 9 (SIGKILL)", words::ended("service", "deaf")),
+        "first: one",
+        &format!("{}exit code 5", words::ended("onshutdown", "broken")),
+        "second: two",
+        "second: 0",
+        "bootwright: end: poweroff",
+    ] {
         machine.sees_within(line, words::SHUTDOWN);
     }
     assert_eq!(machine.ends(), Outcome::PoweredOff);
@@ -24,58 +46,39 @@ fn services_are_stopped_before_onshutdown_runs() {
     assert!(last.starts_with(words::END), "init says more after its last line: {last}");
 }
 
-#[test]
-fn a_service_that_does_not_listen_is_killed_and_the_shutdown_goes_on() {
-    let built = Story::new()
-        .service(Entry::shell("deaf", "trap '' TERM; echo up; while :; do sleep 1000; done"))
-        .onshutdown(Entry::shell("after", "echo one"))
-        .build();
-    let mut machine = built.boot().start();
-    machine.sees_all(&[words::READY, "deaf: up"]);
-    machine.presses_power();
-    machine.sees_within("after: one", words::SHUTDOWN);
-    assert_eq!(machine.ends(), Outcome::PoweredOff);
-}
-
-/// busybox's signals to PID 1, which `poweroff`, `reboot` and `halt` send, and the kernel's for ctrl-alt-del.
+/// The signals that busybox's `poweroff`, `reboot` and `halt` send from a container that sees PID 1, the kernel's for
+/// ctrl-alt-del, and LinuxKit's `poweroff -f`: each as a word on the kernel's command line, in one image.
 #[test]
 fn each_way_to_ask_ends_the_machine_as_it_says() {
-    for (script, outcome) in [
-        ("kill -USR1 1", Outcome::Halted),
-        ("kill -USR2 1", Outcome::PoweredOff),
-        ("kill -TERM 1", Outcome::Rebooted),
-        ("kill -INT 1", Outcome::Rebooted),
-        ("busybox halt", Outcome::Halted),
-        ("busybox poweroff", Outcome::PoweredOff),
-        ("busybox reboot", Outcome::Rebooted),
-    ] {
-        let built = Story::new()
-            .service(Entry::shell("asker", &format!("{script}; exec sleep 1000")).key("pid", "host"))
-            .onshutdown(Entry::shell("orderly", "echo done"))
-            .build();
-        let mut machine = built.boot().start();
-        assert_eq!(machine.ends(), outcome, "{script}");
-        assert!(machine.said("orderly: done"), "{script}: onshutdown was left out");
-    }
-}
-
-/// `poweroff -f` as LinuxKit's `poweroff` package does it: no shutdown, the kernel at once.
-#[test]
-fn a_container_that_may_reboot_the_kernel_can() {
+    let asker = "for word in $(cat /proc/cmdline); do case $word in ask=*) busybox ${word#ask=};; \
+                 force=*) busybox ${word#force=} -f;; esac; done; echo waits; exec sleep 1000";
     let built = Story::new()
-        .service(Entry::shell("force", "busybox poweroff -f").key("pid", "host").key("capabilities", "[CAP_SYS_BOOT]"))
+        .service(Entry::shell("worker", WORKER))
+        .service(Entry::shell("asker", asker).key("pid", "host").key("capabilities", "[CAP_SYS_BOOT]"))
+        .onshutdown(Entry::shell("orderly", "echo done"))
         .build();
-    assert_eq!(built.boot().start().ends(), Outcome::PoweredOff);
-}
-
-#[test]
-fn ctrl_alt_del_reboots_in_order() {
-    let built =
-        Story::new().service(Entry::shell("worker", WORKER)).onshutdown(Entry::shell("orderly", "echo done")).build();
-    let mut machine = built.boot().start();
-    machine.sees_all(&[words::READY, "worker: up"]);
-    machine.presses(&["ctrl", "alt", "delete"]);
-    machine.sees_within("worker: stopping", words::SHUTDOWN);
-    machine.sees_within("orderly: done", words::SHUTDOWN);
-    assert_eq!(machine.ends(), Outcome::Rebooted);
+    for (word, outcome, by) in [
+        ("ask=halt", Outcome::Halted, Some(words::asked("halt", "SIGUSR1"))),
+        ("ask=poweroff", Outcome::PoweredOff, Some(words::asked("poweroff", "SIGUSR2"))),
+        ("ask=reboot", Outcome::Rebooted, Some(words::asked("reboot", "SIGTERM"))),
+        ("keys", Outcome::Rebooted, Some(words::asked("reboot", "ctrl-alt-del"))),
+        ("force=poweroff", Outcome::PoweredOff, None),
+    ] {
+        let mut machine = built.boot().argument(word).start();
+        if word == "keys" {
+            machine.sees_all(&[words::READY, "worker: up"]);
+            machine.presses(&["ctrl", "alt", "delete"]);
+        }
+        assert_eq!(machine.ends(), outcome, "{word}");
+        match by {
+            Some(by) => {
+                assert!(machine.said(&by), "{word}: init did not say who asked");
+                let lines = machine.lines();
+                let at = |text: &str| lines.iter().position(|line| line.contains(text));
+                let [stopped, orderly, end] = ["`worker` ended: ", "orderly: done", words::END].map(at);
+                assert!(stopped < orderly && orderly < end && stopped.is_some(), "{word}: not in order");
+            }
+            None => assert!(!machine.said("orderly: done"), "{word}: the kernel was to end at once"),
+        }
+    }
 }

@@ -1,0 +1,66 @@
+//! What an initrd holds, read without our own reader: Debian's `zstd` unpacks it, and its cpio segments (newc,
+//! `Documentation/driver-api/early-userspace/buffer-format.rst`) are walked here.
+
+use std::fs;
+use std::io::{Seek, Write};
+use std::path::Path;
+use std::process::Command;
+
+/// Bytes of a header: a magic of six and thirteen numbers of eight hex digits.
+const HEADER: usize = 110;
+
+/// An entry of a segment.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CpioEntry {
+    /// Path without a leading slash.
+    pub name: String,
+    /// Inode number, of meaning within its segment only.
+    pub inode: u32,
+    /// Names of this inode.
+    pub links: u32,
+    /// Content of a file, target of a link.
+    pub data: Vec<u8>,
+}
+
+/// How a packed segment begins; the builder's default is zstd.
+const PACKED: [u8; 4] = [0x28, 0xb5, 0x2f, 0xfd];
+
+/// The entries of each segment. Each is padded with zeros, on which the program `zstd` stops: it gets them one by one.
+pub(crate) fn segments(initrd: &Path) -> Vec<Vec<CpioEntry>> {
+    let bytes = fs::read(initrd).unwrap_or_else(|e| panic!("cannot read {}: {e}", initrd.display()));
+    let starts: Vec<usize> = (0..bytes.len()).step_by(4).filter(|at| bytes[*at..].starts_with(&PACKED)).collect();
+    let ends = starts.iter().skip(1).copied().chain([bytes.len()]);
+    starts.iter().zip(ends).flat_map(|(start, end)| walk(&unpack(&bytes[*start..end]))).collect()
+}
+
+/// Unpacks one segment. The padding makes `zstd` fail in the end; what came out before is whole, or has no trailer.
+fn unpack(bytes: &[u8]) -> Vec<u8> {
+    let mut packed = tempfile::tempfile().expect("room on the disk");
+    packed.write_all(bytes).and_then(|()| packed.rewind()).expect("room on the disk");
+    let output = Command::new("zstd").args(["-dcq"]).stdin(packed).output();
+    output.unwrap_or_else(|e| panic!("cannot start zstd: {e}")).stdout
+}
+
+fn walk(bytes: &[u8]) -> Vec<Vec<CpioEntry>> {
+    let (mut segments, mut segment, mut at) = (Vec::new(), Vec::new(), 0);
+    // Between segments there may be zeros.
+    while let Some(start) = bytes[at..].iter().position(|byte| *byte != 0).map(|skip| at + skip) {
+        assert_eq!(&bytes[start..start + 6], b"070701", "no header at byte {start}");
+        let field = |n: usize| {
+            let digits = &bytes[start + 6 + 8 * n..][..8];
+            u32::from_str_radix(str::from_utf8(digits).expect("ASCII"), 16).expect("hex digits")
+        };
+        let (inode, links) = (field(0), field(4));
+        let (size, name_size) = (field(6) as usize, field(11) as usize);
+        let name = String::from_utf8_lossy(&bytes[start + HEADER..][..name_size - 1]).into_owned();
+        let data = (start + HEADER + name_size).next_multiple_of(4);
+        at = (data + size).next_multiple_of(4).min(bytes.len());
+        if name == "TRAILER!!!" {
+            segments.push(std::mem::take(&mut segment));
+        } else {
+            segment.push(CpioEntry { name, inode, links, data: bytes[data..data + size].to_vec() });
+        }
+    }
+    assert!(segment.is_empty(), "the last segment has no trailer");
+    segments
+}
