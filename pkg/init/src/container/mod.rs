@@ -107,6 +107,7 @@ fn create_and_start(kind: &str, directory: &str, status: &mut File) -> Result<()
     };
     config.complete(&bundle, &format!("/{kind}/{directory}"), std::env::var_os(ABORT).is_some());
     tell(status, &format!("cgroup {}", config.cgroup()));
+    prepare::cgroup_parents(config.cgroup())?;
     let rootfs = config.root();
     prepare::all(&runtime, &rootfs)?;
     let state = Path::new(STATE).join(kind);

@@ -31,6 +31,14 @@ pub fn all(runtime: &Runtime, rootfs: &Path) -> Result<(), ContainerError> {
     Ok(())
 }
 
+/// Makes the cgroups above a container's own. The library looks and then makes, and fails when another container that is
+/// created at the same time was faster.
+pub fn cgroup_parents(cgroup: &str) -> Result<(), ContainerError> {
+    let path = Path::new("/sys/fs/cgroup").join(cgroup.trim_start_matches('/'));
+    let made = path.parent().map_or(Ok(()), fs::create_dir_all);
+    made.map_err(|source| ContainerError::Step { what: format!("making the cgroups above `{cgroup}`"), source })
+}
+
 fn kind_of(entry: &Mount) -> &str {
     if entry.kind.is_empty() { "nothing" } else { &entry.kind }
 }
