@@ -104,7 +104,7 @@ impl Diagnostic {
         }
         for hint in &self.hints {
             let pad = " ".repeat(gutter);
-            for (i, line) in wrapped(&safe(hint)).into_iter().enumerate() {
+            for (i, line) in lines(hint).into_iter().enumerate() {
                 let _ = match i {
                     0 => writeln!(out, "{pad} {} hint: {line}", paint.frame("=")),
                     _ => writeln!(out, "{pad}         {line}"),
@@ -174,6 +174,15 @@ fn safe(text: &str) -> String {
 }
 
 /// A text in lines of words that fit on a terminal.
+fn lines(hint: &str) -> Vec<String> {
+    match hint.contains('\n') {
+        // Lines of a file, to be copied as they are.
+        true => hint.split('\n').map(safe).collect(),
+        false => wrapped(&safe(hint)),
+    }
+}
+
+/// At most so many columns each.
 fn wrapped(text: &str) -> Vec<String> {
     let mut lines = vec![String::new()];
     for word in text.split(' ') {

@@ -951,14 +951,16 @@ fn every_row_of_the_table_is_read_and_written() {
 }
 
 #[test]
-fn the_page_is_up_to_date() {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/spec.md");
-    if std::env::var_os("BOOTWRIGHT_REWRITE").is_some() {
-        std::fs::write(&path, markdown()).unwrap();
+fn what_is_generated_is_up_to_date() {
+    for (name, text) in [("docs/spec.md", markdown()), ("docs/spec.schema.json", format!("{:#}\n", schema()))] {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").join(name);
+        if std::env::var_os("BOOTWRIGHT_REWRITE").is_some() {
+            std::fs::write(&path, &text).unwrap();
+        }
+        let committed = std::fs::read_to_string(&path).unwrap_or_default();
+        assert!(
+            committed == text,
+            "{name} is out of date: BOOTWRIGHT_REWRITE=1 cargo test -p bootwright-spec writes it"
+        );
     }
-    let committed = std::fs::read_to_string(&path).unwrap();
-    assert!(
-        committed == markdown(),
-        "docs/spec.md is out of date: BOOTWRIGHT_REWRITE=1 cargo test -p bootwright-spec writes it"
-    );
 }

@@ -141,7 +141,7 @@ impl Args {
         }
         let mut formats = Vec::new();
         for name in &self.format {
-            let format: Format = name.parse().map_err(Failure::usage)?;
+            let format: Format = name.parse().map_err(|e| Failure::usage(e).hint(built()))?;
             if !formats.contains(&format) {
                 formats.push(format);
             }
@@ -159,6 +159,12 @@ impl Args {
             },
         }
     }
+}
+
+/// What to do about a format that there is not.
+fn built() -> String {
+    let built: Vec<_> = Format::built().map(Format::name).collect();
+    format!("this version builds {}", built.join(", "))
 }
 
 /// LinuxKit's rule: the last spec's file name without its extension.
@@ -184,21 +190,26 @@ fn describe(report: &Report, details: bool) -> String {
     let mut text = String::new();
     for artefact in &report.artefacts {
         let path = artefact.path.as_ref().map_or_else(|| "-".to_owned(), |p| p.display().to_string());
-        text += &format!("{:>11}  {path}\n", mebibytes(artefact.size));
+        text += &format!("{:>11}  {path}\n", size(artefact.size));
     }
     if let Some(memory) = report.memory_mib {
         text += &format!("needs {memory} MiB of memory\n");
     }
     if details {
         for ComponentSize { name, unpacked, packed, cached, .. } in &report.components {
-            let packed = packed.map_or_else(String::new, |p| format!(", {} packed", mebibytes(p)));
+            let packed = packed.map_or_else(String::new, |p| format!(", {} packed", size(p)));
             let cached = if *cached == Some(true) { ", from the store" } else { "" };
-            text += &format!("{:>11}  {name}{packed}{cached}\n", mebibytes(*unpacked));
+            text += &format!("{:>11}  {name}{packed}{cached}\n", size(*unpacked));
         }
     }
     text
 }
 
-fn mebibytes(bytes: u64) -> String {
-    format!("{:.2} MiB", bytes as f64 / f64::from(1 << 20))
+/// For people: bytes below a KiB, else KiB or MiB.
+fn size(bytes: u64) -> String {
+    match bytes {
+        0..1024 => format!("{bytes} B"),
+        1024..0x10_0000 => format!("{:.1} KiB", bytes as f64 / 1024.0),
+        _ => format!("{:.2} MiB", bytes as f64 / f64::from(1 << 20)),
+    }
 }

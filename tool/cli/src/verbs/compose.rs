@@ -22,8 +22,8 @@ use crate::session::Global;
 const PACKAGE: &str = "@pkg:";
 /// Prefixes of references that name files.
 const FILES: [&str; 3] = ["oci:", "oci-archive:", "docker-archive:"];
-/// The largest spec read from a file, pipe or server; the parser's own limit is below it.
-const SPEC_LIMIT: u64 = 8 << 20;
+/// The largest spec read from a file, pipe or server: the parser's own limit.
+const SPEC_LIMIT: u64 = bootwright_spec::MAX_BYTES as u64;
 
 /// Specs as given on the command line, read.
 pub struct Inputs {
@@ -305,7 +305,7 @@ fn is_url(spec: &str) -> bool {
 
 fn read(spec: &str, global: &Global) -> Result<Input, Failure> {
     let (name, text, directory) = if spec == "-" {
-        ("<stdin>".to_owned(), bounded(std::io::stdin().lock(), "standard input")?, None)
+        ("<stdin>".to_owned(), bounded(std::io::stdin().lock(), "standard input")?, Some(PathBuf::from(".")))
     } else if is_url(spec) {
         let text = fetch_text(spec, SPEC_LIMIT, &global.registry_options()?)
             .map_err(|e| Failure::from(e).context(format!("reading the spec `{spec}`")))?;

@@ -24,7 +24,7 @@ pub enum Verb {
     Check(check::Args),
     Completion(completion::Args),
     Pkg(pkg::Args),
-    Run(run::Args),
+    Run(Box<run::Args>),
     Schema(schema::Args),
     Version(version::Args),
 }

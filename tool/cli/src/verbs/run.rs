@@ -35,9 +35,9 @@ pub struct Args {
     /// End the guest after this long: 90, 90s, 5m
     #[arg(long, value_name = "TIME", value_parser = duration)]
     timeout: Option<Duration>,
-    /// auto, kvm, tcg, or LinuxKit's list such as kvm:tcg
-    #[arg(long, default_value = "auto", env = "LINUXKIT_QEMU_ACCEL")]
-    accel: AccelChoice,
+    /// auto, kvm, tcg, or LinuxKit's list such as kvm:tcg [default: $LINUXKIT_QEMU_ACCEL, else auto]
+    #[arg(long)]
+    accel: Option<AccelChoice>,
     /// Architecture of the guest [default: this machine's]
     #[arg(long)]
     arch: Option<Arch>,
@@ -157,7 +157,10 @@ impl Args {
             arch: self.arch.unwrap_or(Arch::host()),
             memory_mib: self.mem,
             cpus: self.cpus,
-            accel: self.accel,
+            accel: match self.accel {
+                Some(accel) => accel,
+                None => accel_from_env()?,
+            },
             disks: self.disk,
             network: self.networking,
             publish: self.publish,
@@ -174,6 +177,14 @@ impl Args {
         };
         config.check()?;
         Ok(config)
+    }
+}
+
+/// What LinuxKit's variable says; an empty one says nothing.
+fn accel_from_env() -> Result<AccelChoice, Failure> {
+    match std::env::var("LINUXKIT_QEMU_ACCEL") {
+        Ok(text) if !text.is_empty() => text.parse().map_err(|e| Failure::usage(format!("LINUXKIT_QEMU_ACCEL: {e}"))),
+        _ => Ok(AccelChoice::Auto),
     }
 }
 
