@@ -15,12 +15,24 @@ fn main() -> ExitCode {
     let mut arguments = std::env::args_os().skip(1);
     match arguments.next() {
         Some(word) if word == build::MEASURE => build::measure(arguments.collect()),
-        _ => {
+        first => {
             let runs = std::env::var("RUNS").ok().and_then(|n| n.parse().ok()).unwrap_or(5);
-            boot::sizes();
-            boot::smallest_memory();
-            boot::first_service(runs);
-            build::costs(runs);
+            let asked: Vec<_> = first.into_iter().chain(arguments).collect();
+            let parts: [(&str, &dyn Fn()); 4] = [
+                ("sizes", &boot::sizes),
+                ("memory", &boot::smallest_memory),
+                ("boot", &|| boot::first_service(runs)),
+                ("build", &|| build::costs(runs)),
+            ];
+            if let Some(unknown) = asked.iter().find(|word| !parts.iter().any(|(name, _)| word == name)) {
+                eprintln!("no part `{}`: sizes, memory, boot, build; all without an argument", unknown.display());
+                return ExitCode::from(2);
+            }
+            for (name, part) in parts {
+                if asked.is_empty() || asked.iter().any(|word| word == name) {
+                    part();
+                }
+            }
             ExitCode::SUCCESS
         }
     }
