@@ -12,14 +12,17 @@ use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use bootwright_test::{Entry, ImageBuilder, Outcome, Story, file};
+use bootwright_test::{Entry, ImageBuilder, NET_BIND_SERVICE, Outcome, Story, file};
 use serde_json::Value;
 
 #[test]
 fn debians_runc_and_containerd_run_our_bundles_unchanged() {
     let story = Story::new();
     let init = foreign_init().write(story.dir(), "init");
-    let app = ImageBuilder::busybox().file("motd", 0o644, "from the image\n").write(story.dir(), "app");
+    let app = ImageBuilder::busybox()
+        .file("motd", 0o644, "from the image\n")
+        .file_with_xattr("able", 0o755, b"x".to_vec(), "security.capability", &NET_BIND_SERVICE)
+        .write(story.dir(), "app");
     let head = format!(
         "kernel:\n  image: \"@pkg:REPO/kernel/debian/cloud\"\n  cmdline: \"console=ttyS0 quiet panic=-1\"\ninit:\n  - {init:?}\n"
     );
@@ -38,12 +41,18 @@ fn debians_runc_and_containerd_run_our_bundles_unchanged() {
         )
         .service(
             Entry::new("readonly", &app)
-                .script(&format!("{status}; : > /mine || echo the root is read-only; cat /motd; exec sleep 1000"))
+                .script(&format!(
+                    "{status}; cat /motd; touch /mine 2> /dev/null || echo the root is read-only; exec sleep 1000"
+                ))
                 .key("readonly", "true"),
         )
         .volume("name: store");
     let script = boot_script(&story.build_tar());
     let built = story.file(&file("etc/boot", "0755", &script)).build();
+    // Nobody would read a manifest, and what it would have kept is named.
+    assert!(built.segments().iter().flatten().all(|entry| !entry.name.starts_with("usr/lib/bootwright")));
+    let said = built.said();
+    assert!(said.contains("extended attributes are lost") && said.contains("/able"), "{said}");
 
     let mut machine = built.boot().memory(1536).start();
     for line in ["CapEff:\t0000000000001000", "NoNewPrivs:\t0", "Seccomp:\t2", "onboot done"] {
