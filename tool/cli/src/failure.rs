@@ -292,3 +292,78 @@ impl From<io::Error> for Failure {
         Self::new(Kind::World, error)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::path::{Path, PathBuf};
+
+    use bootwright_oci::Digest;
+    use bootwright_packages::Error;
+
+    use super::*;
+
+    fn disk(kind: io::ErrorKind) -> io::Error {
+        io::Error::from(kind)
+    }
+
+    fn apt(source: AptError) -> Failure {
+        Error::Apt { directory: PathBuf::from("p"), source: Box::new(source) }.into()
+    }
+
+    fn failed() -> CommandError {
+        CommandError::Failed { command: "apt-get".into(), status: "100".into(), stderr: "E: no such".into() }
+    }
+
+    fn missing() -> CommandError {
+        CommandError::Missing { program: "apt-get".into(), package: "apt" }
+    }
+
+    #[test]
+    fn packages_tell_a_wrong_name_from_a_missing_tool() {
+        let packages = vec!["nope".to_owned()];
+        let cargo = |source| Failure::from(Error::Cargo { directory: "p".into(), source: Box::new(source) });
+        for (failure, kind) in [
+            (apt(AptError::Resolve { packages: packages.clone(), source: failed() }), Kind::Input),
+            (apt(AptError::Resolve { packages: packages.clone(), source: missing() }), Kind::World),
+            (apt(AptError::Missing(missing())), Kind::World),
+            (apt(AptError::Download { packages, source: failed() }), Kind::World),
+            (apt(AptError::Offline("x is".into())), Kind::Input),
+            (cargo(CargoError::Cargo { package: "p".into(), source: failed() }), Kind::Input),
+            (cargo(CargoError::Cargo { package: "p".into(), source: missing() }), Kind::World),
+            (cargo(CargoError::TargetMissing("x86_64-unknown-linux-musl")), Kind::World),
+            (cargo(CargoError::NoPackage { workspace: "/w".into(), package: "p".into() }), Kind::Input),
+        ] {
+            assert_eq!(failure.kind(), kind, "{failure:?}");
+        }
+    }
+
+    #[test]
+    fn the_disk_is_the_worlds_and_what_is_on_it_the_users() {
+        use bootwright_formats::Error as Format;
+        let path = || Path::new("/x").to_owned();
+        let digest = Digest::of(b"");
+        let read = |kind| Error::Read { directory: path(), source: disk(kind) };
+        for (failure, kind) in [
+            (Failure::from(read(io::ErrorKind::NotFound)), Kind::Input),
+            (read(io::ErrorKind::PermissionDenied).into(), Kind::World),
+            (ArchiveError::Io { path: path(), source: disk(io::ErrorKind::NotFound) }.into(), Kind::Input),
+            (ArchiveError::Io { path: path(), source: disk(io::ErrorKind::StorageFull) }.into(), Kind::World),
+            (StoreError::Io { path: path(), source: disk(io::ErrorKind::NotFound) }.into(), Kind::World),
+            (StoreError::Missing { digest }.into(), Kind::World),
+            (StoreError::Name { name: "x".into(), near: Vec::new() }.into(), Kind::Input),
+            (Format::Write { path: "x".into(), source: disk(io::ErrorKind::BrokenPipe) }.into(), Kind::World),
+            (Format::NoDirectory(path()).into(), Kind::Input),
+            (Format::NoFormat.into(), Kind::Usage),
+        ] {
+            assert_eq!(failure.kind(), kind, "{failure:?}");
+        }
+    }
+
+    #[test]
+    fn a_place_that_could_not_be_asked_is_not_the_users_fault() {
+        for (absent, kind) in [(true, Kind::Input), (false, Kind::World)] {
+            let error = FetchError::NotFound { reference: "x".into(), searched: Vec::new(), absent, hint: None };
+            assert_eq!(Failure::from(error).kind(), kind);
+        }
+    }
+}

@@ -19,7 +19,7 @@ pub use failure::{Failure, Kind, Report};
 /// No daemon, no root, no VM. Exit codes: 0 done, 1 the input cannot be satisfied, 2 bad usage, 3 our bug or the world's;
 /// `run` adds codes of its own for how the guest ended.
 #[derive(Debug, Parser)]
-#[command(name = "bootwright", version, disable_help_subcommand = true, max_term_width = 110)]
+#[command(name = "bootwright", version, max_term_width = 110)]
 struct Cli {
     #[command(flatten)]
     global: session::Global,

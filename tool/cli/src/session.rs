@@ -10,26 +10,29 @@ use clap::Args;
 use crate::failure::{Failure, Kind};
 use crate::printer::Verbosity;
 
+/// What the help calls these flags.
+const GLOBAL: &str = "Options of every command";
+
 /// Flags that every verb takes.
 #[derive(Debug, Args)]
 pub struct Global {
     /// Directory of the image store [default: ~/.cache/bootwright]
-    #[arg(long, global = true, value_name = "DIR", env = "BOOTWRIGHT_CACHE", value_parser = clap::builder::OsStringValueParser::new())]
+    #[arg(long, global = true, help_heading = GLOBAL, value_name = "DIR", env = "BOOTWRIGHT_CACHE", value_parser = clap::builder::OsStringValueParser::new())]
     cache: Option<OsString>,
     /// Pull through a mirror: `[REGISTRY=]URL`; without REGISTRY for all (repeatable)
-    #[arg(long, global = true, value_name = "[REG=]URL")]
+    #[arg(long, global = true, help_heading = GLOBAL, value_name = "[REG=]URL")]
     mirror: Vec<String>,
     /// Trust the certificates in a PEM file as well (repeatable)
-    #[arg(long, global = true, value_name = "FILE")]
+    #[arg(long, global = true, help_heading = GLOBAL, value_name = "FILE")]
     cert_file: Vec<PathBuf>,
     /// Say nothing but warnings and errors
-    #[arg(short, long, global = true, conflicts_with = "verbose")]
+    #[arg(short, long, global = true, help_heading = GLOBAL, conflicts_with = "verbose")]
     quiet: bool,
     /// 0 quiet, 1 what happens, 2 and 3 more [default: 1]
-    #[arg(short, long, global = true, value_name = "N", num_args = 0..=1, require_equals = true, default_missing_value = "2", value_parser = clap::value_parser!(u8).range(0..=3))]
+    #[arg(short, long, global = true, help_heading = GLOBAL, value_name = "N", num_args = 0..=1, require_equals = true, default_missing_value = "2", value_parser = clap::value_parser!(u8).range(0..=3))]
     verbose: Option<Verbosity>,
     /// Results and errors as JSON on standard output
-    #[arg(long, global = true)]
+    #[arg(long, global = true, help_heading = GLOBAL)]
     pub json: bool,
 }
 

@@ -51,17 +51,17 @@ fn one_stream_goes_to_a_file_or_to_standard_output() {
 #[test]
 fn exit_codes_say_whose_fault_it_is() {
     let desk = Desk::with_machine();
-    desk.write("bad.yml", "kernal: {}\n");
+    desk.write("bad.yml", "kernelx: {}\n");
     desk.write("none.yml", "services: [{name: a, image: \"@pkg:nowhere\"}]\n");
     desk.write("down.yml", "init: [\"127.0.0.1:1/x\"]\n");
     desk.write("alone.yml", "init: [\"@pkg:init\"]\n");
-    desk.write("debian/build.yml", "image: d\ndebian: {packages: [no-such-package-at-all]}\n");
     desk.write("file", "");
     for (line, code) in [
         ("build --format tar m.yml", 0),
         ("build --dry-run m.yml", 0),
         ("--help", 0),
         ("build --help", 0),
+        ("help cache export", 0),
         ("version", 0),
         ("build bad.yml", 1),
         ("build missing.yml", 1),
@@ -94,11 +94,6 @@ fn exit_codes_say_whose_fault_it_is() {
         assert_eq!(done.code, code, "{line}: {}", done.err);
         assert!(code == 0 || !done.err.is_empty(), "{line} says nothing");
         assert!(code == 0 || done.out.is_empty(), "{line}: errors belong on standard error: {}", done.out);
-    }
-    // Only where nothing needs to be fetched to know.
-    if std::path::Path::new("/usr/bin/apt-get").exists() && !desk.list("").is_empty() {
-        let done = desk.run("pkg show-tag --arch amd64 debian");
-        assert!(matches!(done.code, 1 | 3), "{}", done.err);
     }
 }
 
@@ -225,7 +220,7 @@ fn sorted(text: &str) -> String {
 #[test]
 fn json_is_one_document_on_standard_output() {
     let desk = Desk::with_machine();
-    desk.write("bad.yml", "kernal: {}\nservice: []\n");
+    desk.write("bad.yml", "kernelx: {}\nservice: []\n");
     desk.write("warn.yml", SPEC.replace("init: [\"@pkg:init\"]\n", ""));
     // `clean` has replaced digests by words, which are as good.
     let built: serde_json::Value = serde_json::from_str(&desk.ok("--json build warn.yml")).unwrap();

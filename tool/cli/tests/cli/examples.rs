@@ -28,7 +28,7 @@ fn examples_name_the_committed_schema_and_fit_it() {
     // The check can fail.
     let wrong = serde_json::json!({"services": [{"name": "a", "image": "b", "readonly": 7}]});
     assert!(fits(&schema, &schema, &wrong).is_err());
-    assert!(fits(&schema, &schema, &serde_json::json!({"kernal": {}})).is_err());
+    assert!(fits(&schema, &schema, &serde_json::json!({"kernelx": {}})).is_err());
 }
 
 #[test]

@@ -11,5 +11,6 @@ mod examples;
 mod flags;
 mod pkg;
 mod sources;
+// Shared with tool/oci's tests; it makes images with `flate2::write`, `oci_spec::image` and `tar::Builder`.
 #[path = "../../../oci/tests/support/mod.rs"]
 mod support;
