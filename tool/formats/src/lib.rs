@@ -1,6 +1,6 @@
 //! Writers of the output formats: an assembled machine in, files out.
 //!
-//! [`write`] is the one door. It checks everything that can be known beforehand, packs what the formats share once (the
+//! [`write()`] is the one door. It checks everything that can be known beforehand, packs what the formats share once (the
 //! initrd's segments and a decompressed kernel are kept in the cache of derived files), streams each format, and renames all
 //! files together when all are whole. One module per byte format ([`cpio`], `tar`), types apart from algorithm; what each format
 //! is and guarantees is told in `docs/formats.md`.

@@ -96,7 +96,7 @@ pub fn write(
 ///
 /// # Errors
 ///
-/// Those of [`write`] that are known beforehand.
+/// Those of [`write()`] that are known beforehand.
 pub fn check(machine: &Machine, formats: &[Format], output: &Output, options: &Options) -> Result<Vec<Format>, Error> {
     let formats = check_request(formats, output, options)?;
     for format in &formats {

@@ -1,7 +1,7 @@
 //! A registry client: OCI distribution-spec 1.1, synchronous, on ureq and rustls.
 //!
-//! Layers of it, from below: [`http`] sends one request (redirects, retries, timeouts), [`session`] adds the authorization
-//! that an endpoint wants, [`pull`] and [`push`] speak the API. Every byte that comes in is hashed and counted on its way
+//! Layers of it, from below: `http` sends one request (redirects, retries, timeouts), `session` adds the authorization
+//! that an endpoint wants, `pull` and `push` speak the API. Every byte that comes in is hashed and counted on its way
 //! into the store, so that a mirror or a cache in between needs no trust; secrets go nowhere but into headers.
 
 mod challenge;
