@@ -55,7 +55,7 @@ kernel:
   binary: bzImage
   tar: kernel-dev.tar
   ucode: intel-ucode.cpio
-  modules: [virtio, "snd_*", loop]
+  modules: [virtio, "snd_*", "drivers/net/wireguard/*"]
 init:
   - linuxkit/init:v1.1
   - linuxkit/runc:v1@sha256:0123456789012345678901234567890123456789012345678901234567890123
@@ -173,7 +173,7 @@ fn every_key_arrives() {
         "modules": [
           "virtio",
           "snd_*",
-          "loop"
+          "drivers/net/wireguard/*"
         ]
       },
       "init": [

@@ -299,7 +299,7 @@ pub(super) fn device(text: &str) -> Result<(), Complaint> {
 }
 
 pub(super) fn module(text: &str) -> Result<(), Complaint> {
-    let legal = |c: char| c.is_ascii_alphanumeric() || "_-*?[]!".contains(c);
+    let legal = |c: char| c.is_ascii_alphanumeric() || "_-*?[]!/".contains(c);
     if !text.is_empty() && text.chars().all(legal) {
         return Ok(());
     }
