@@ -244,7 +244,7 @@ fn namespaces(container: &Effective<'_>, problems: &mut Problems) {
     let name = &container.container.name.value;
     if let Some(hostname) = config.hostname.as_ref().filter(|h| !h.value.is_empty() && !own(&config.namespaces.uts)) {
         problems
-            .warning(Some(hostname.span), format!("`{name}` has a hostname but shares the machine's"))
+            .error(Some(hostname.span), format!("`{name}` has a hostname but shares the machine's"))
             .hint("give it its own: `uts: new`; the machine's is in /etc/hostname, a `files:` entry");
     }
     for (key, _) in config.sysctl.iter().flatten() {
