@@ -36,6 +36,9 @@ fn a_file_capability_works_for_a_user_who_has_none() {
     machine.powers_off();
 }
 
+/// A container's name, its keys, and what it is to say.
+type Case = (&'static str, &'static [(&'static str, &'static str)], String);
+
 /// One line about what a container is confined by.
 const CONFINEMENT: &str = "of() { awk -v key=\"$1:\" '$1 == key {print $2}' /proc/self/status; }; \
     [ -c /proc/kcore ] && kcore=masked || kcore=seen; \
@@ -57,7 +60,7 @@ fn containers_are_confined_as_docker_confines_them_unless_a_key_says_otherwise()
     let all = one("000001ffffffffff");
     let masked = "kcore masked firmware masked";
     let seen = "kcore seen firmware seen";
-    let cases: [(&str, &[(&str, &str)], String); 10] = [
+    let cases: [Case; 10] = [
         ("default", &[], format!("{nothing} nnp 1 seccomp 2 {masked} sys ro cgroup own")),
         (
             "netadmin",

@@ -28,8 +28,8 @@ fn dhcpcd(story: &Story) -> String {
         "process": {"cmd": ["/sbin/dhcpcd", "--nobackground", "-f", "/dhcpcd.conf", "-1"]},
     });
     let package = story.dir().join("dhcpcd");
-    fs::create_dir(&package).unwrap();
-    fs::write(package.join("build.yml"), recipe.to_string()).unwrap();
+    fs::create_dir(&package).expect("the directory is ours");
+    fs::write(package.join("build.yml"), recipe.to_string()).expect("the directory is ours");
     "@pkg:dhcpcd".to_owned()
 }
 
