@@ -3,6 +3,9 @@
 
 use bootwright_test::{Entry, ImageBuilder, Story, words};
 
+/// Words for the kernel, the verb's arguments, its exit code, what it says itself, what the console says.
+type Case<'a> = (&'a str, &'a [&'a str], i32, &'a str, &'a [&'a str]);
+
 /// The onboot container fails and the service asks for the end, when the kernel's command line has the word.
 #[test]
 fn the_exit_code_says_how_the_machine_ended() {
@@ -21,7 +24,7 @@ fn the_exit_code_says_how_the_machine_ended() {
     let too_little = (built.memory_mib() - 1).to_string();
     let banner = [words::BANNER, "exit code 7", "bootwright:   | why", "powering off in 1 s", "end: onboot-failed"];
     let little = [&format!("{too_little} MiB present"), "MiB needed", "end: memory"];
-    let cases: &[(&str, &[&str], i32, &str, &[&str])] = &[
+    let cases: &[Case] = &[
         ("off", &["--mem", "256", "--cpus", "2"], 0, "powered off", &[words::READY, "asker: up", "end: poweroff"]),
         ("off fail bootwright.onfail=continue", &[], 0, "powered off", &["exit code 7", words::READY]),
         ("fail bootwright.onfail.delay=1", &[], 10, "onboot", &banner),
