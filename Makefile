@@ -50,8 +50,8 @@ demo: tool setup-image setup-run
 	.ci/demo $(BOOTWRIGHT) $(OUT)
 
 test: tool setup-test
-	$(CARGO) test --locked --workspace --exclude bootwright-test
-	BOOTWRIGHT=$(abspath $(BOOTWRIGHT)) $(CARGO) test --locked -p bootwright-test
+	$(CARGO) test --locked --no-fail-fast --workspace --exclude bootwright-test
+	BOOTWRIGHT=$(abspath $(BOOTWRIGHT)) $(CARGO) test --locked --no-fail-fast -p bootwright-test
 
 lint: setup-lint
 	$(CARGO) fmt --all --check
