@@ -33,6 +33,7 @@ setup-run:
 	$(call needs,$(RUN_NEEDS))
 setup-test: setup-image setup-run
 	$(call needs,$(TEST_NEEDS))
+	@rustup target list --installed | grep -qx x86_64-unknown-linux-musl || rustup target add x86_64-unknown-linux-musl
 setup-lint: setup-build
 	$(call needs,$(LINT_NEEDS))
 	@test -x $(VENV)/bin/typos || { $(PYTHON) -m venv $(VENV) && $(VENV)/bin/pip install --quiet $(WHEELS); }

@@ -52,7 +52,7 @@ impl Entry {
     }
 }
 
-/// A machine to be built: `kernel` and `init` unless [`Story::spec`] gave the whole text, and what is added.
+/// A machine to be built: `kernel` and `init` unless `Story::whole` gave the whole text, and what is added.
 #[derive(Debug)]
 pub struct Story {
     dir: TempDir,
@@ -111,7 +111,7 @@ impl Story {
         self.item("volumes", yaml.into())
     }
 
-    /// Adds a file, as YAML in one line; [`file`] writes one.
+    /// Adds a file, as YAML in one line; [`file()`] writes one.
     pub fn file(self, yaml: &str) -> Self {
         self.item("files", yaml.into())
     }
