@@ -3,6 +3,8 @@
 use std::env;
 use std::fs::{self, File, TryLockError};
 use std::path::{Path, PathBuf};
+use std::sync::mpsc;
+use std::thread;
 
 /// Debian's static busybox, of which test images are made.
 pub const BUSYBOX: &str = "/bin/busybox";
@@ -54,7 +56,8 @@ pub(crate) fn build_lock() -> File {
     lock
 }
 
-/// Held while a machine runs. The kernel gives it back however the test ends.
+/// Held while a machine runs. The kernel gives it back however the test ends. A story holds one at a time: two that each
+/// hold one and want another would wait for ever.
 pub(crate) fn guest_slot() -> File {
     let slots: Vec<File> = (0..GUESTS).map(|n| lock_file(&format!("guest-{n}"))).collect();
     for slot in &slots {
@@ -64,12 +67,16 @@ pub(crate) fn guest_slot() -> File {
             Err(TryLockError::Error(e)) => panic!("cannot lock: {e}"),
         }
     }
-    // All are taken: wait for one. Which one is spread by process and thread, so that they do not queue behind one guest.
-    let spread = format!("{}{:?}", std::process::id(), std::thread::current().id());
-    let sum: usize = spread.bytes().map(usize::from).sum();
-    let slot = &slots[sum % GUESTS];
-    slot.lock().expect("a lock on a local file");
-    slot.try_clone().expect("a file descriptor is left")
+    // All are taken: wait for whichever is free first. A slot that comes too late is dropped, and so free again.
+    let (sender, first) = mpsc::channel();
+    for slot in slots {
+        let sender = sender.clone();
+        thread::spawn(move || {
+            slot.lock().expect("a lock on a local file");
+            let _ = sender.send(slot);
+        });
+    }
+    first.recv().expect("a thread that has a slot sends it")
 }
 
 fn lock_file(name: &str) -> File {
