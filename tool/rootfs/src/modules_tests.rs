@@ -1,5 +1,7 @@
 //! Choosing modules: a trimmed kernel in depmod's own formats, and (where one is given) a real one.
 
+use std::io::Write as _;
+
 use super::*;
 use crate::testing::{Memory, text, tree};
 
@@ -175,7 +177,7 @@ fn a_tree_without_modules_dep_is_refused_and_one_without_modules_is_said_to_be()
 #[test]
 fn kmod_finds_what_is_kept_and_nothing_else() {
     if !std::process::Command::new("modprobe").arg("--version").output().is_ok_and(|o| o.status.success()) {
-        eprintln!("SKIPPED: no modprobe here");
+        let _ = writeln!(std::io::stderr(), "SKIPPED: no modprobe here");
         return;
     }
     let (tree, ..) = chosen(&["virtio", "btrfs"]);
@@ -212,7 +214,7 @@ fn kmod_finds_what_is_kept_and_nothing_else() {
 #[test]
 fn a_real_kernels_boot_set_is_19_modules() {
     let Some(home) = std::env::var_os("BOOTWRIGHT_TEST_MODULES").map(std::path::PathBuf::from) else {
-        eprintln!("SKIPPED: BOOTWRIGHT_TEST_MODULES names no kernel's modules");
+        let _ = writeln!(std::io::stderr(), "SKIPPED: BOOTWRIGHT_TEST_MODULES names no kernel's modules");
         return;
     };
     let version = home.file_name().unwrap().to_str().unwrap().to_owned();

@@ -4,6 +4,7 @@
 //! Needs root, runc and a static busybox; says so loudly where they are missing.
 
 use std::fs;
+use std::io::Write as _;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::Path;
 use std::process::{Command, Output};
@@ -19,12 +20,14 @@ const BUSYBOX: &str = "/bin/busybox";
 fn able() -> bool {
     let root = fs::metadata("/proc/self").is_ok_and(|m| std::os::unix::fs::MetadataExt::uid(&m) == 0);
     let runc = Command::new("runc").arg("--version").output().is_ok_and(|o| o.status.success());
+    // Not by `eprintln!`, which the test harness keeps to itself where a test passes.
     // runc makes `/` private, which the kernel refuses in a chroot.
     let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap();
     let mounted = mounts.lines().any(|line| line.split(' ').nth(4) == Some("/"));
     let able = root && runc && mounted && Path::new(BUSYBOX).exists();
     if !able {
-        eprintln!(
+        let _ = writeln!(
+            std::io::stderr(),
             "SKIPPED: this test needs root (have: {root}), runc (have: {runc}), {BUSYBOX}, and a `/` that is a mount \
              point, as it is not in a chroot (is: {mounted}); test/tests/foreign_init.rs runs runc in a machine"
         );
@@ -208,7 +211,10 @@ fn a_privileged_container_is_not_confined() {
     let own = u64::from_str_radix(own.trim(), 16).unwrap();
     let all = (1 << bootwright_spec::capabilities().len()) - 1;
     if own & all != all {
-        eprintln!("SKIPPED: this machine lacks some of the capabilities that `all` asks for (have: {own:x})");
+        let _ = writeln!(
+            std::io::stderr(),
+            "SKIPPED: this machine lacks some of the capabilities that `all` asks for (have: {own:x})"
+        );
         return;
     }
     let out = said(&run(

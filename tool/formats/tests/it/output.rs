@@ -1,6 +1,7 @@
 //! Where artefacts go, and what is left behind when something fails.
 
 use std::fs;
+use std::io::Write as _;
 use std::io::{BufRead, BufReader};
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::Path;
@@ -148,7 +149,10 @@ fn a_killed_build_leaves_nothing() {
     let directory = tempfile::tempdir().unwrap();
     let flags = OFlags::TMPFILE | OFlags::WRONLY;
     if rustix::fs::open(directory.path(), flags, Mode::RUSR).is_err() {
-        eprintln!("SKIPPED: a_killed_build_leaves_nothing needs a file system that has files without names");
+        let _ = writeln!(
+            std::io::stderr(),
+            "SKIPPED: a_killed_build_leaves_nothing needs a file system that has files without names"
+        );
         return;
     }
     let mut child = Command::new(std::env::current_exe().unwrap())
@@ -195,7 +199,10 @@ fn a_full_disk_leaves_nothing() {
     fs::create_dir(directory.path().join("small")).unwrap();
     let probe = Command::new("unshare").args(["-rm", "mount", "-t", "tmpfs", "none", "/mnt"]).output();
     if !probe.is_ok_and(|p| p.status.success()) {
-        eprintln!("SKIPPED: a_full_disk_leaves_nothing needs root or user namespaces to mount a small tmpfs");
+        let _ = writeln!(
+            std::io::stderr(),
+            "SKIPPED: a_full_disk_leaves_nothing needs root or user namespaces to mount a small tmpfs"
+        );
         return;
     }
     let exe = std::env::current_exe().unwrap();
