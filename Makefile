@@ -16,7 +16,7 @@ TEST_NEEDS  := docker-registry skopeo apache2-utils openssl cpio lz4 zstd xz-uti
                busybox-static iproute2 python3 procps util-linux
 LINT_NEEDS  := python3-venv
 
-.PHONY: all tool packages demo test boot-test lint fmt bench fuzz setup-build setup-image setup-run setup-test setup-lint clean
+.PHONY: all tool packages demo test lint fmt docs bench fuzz setup-build setup-image setup-run setup-test setup-lint clean
 
 all: tool
 
@@ -64,6 +64,11 @@ lint: setup-lint
 
 fmt:
 	$(CARGO) fmt --all
+
+# Rewrites what is generated from the table of keys: docs/spec.md and docs/spec.schema.json.
+docs: tool
+	BOOTWRIGHT_REWRITE=1 $(CARGO) test --locked -p bootwright-spec --test model what_is_generated_is_up_to_date
+	$(BOOTWRIGHT) schema >docs/spec.schema.json
 
 # Ratios against a peer in the same run; no gate.
 bench: tool setup-test
