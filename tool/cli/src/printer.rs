@@ -63,6 +63,13 @@ impl Printer {
         }
     }
 
+    /// Those of the notices whose flag was given.
+    pub fn notices(&self, notices: &[(bool, &str)]) {
+        for (_, notice) in notices.iter().filter(|(given, _)| *given) {
+            self.note(notice);
+        }
+    }
+
     /// Renders an error: what happened, the causes, what to do.
     pub fn failure(&self, failure: &Failure) {
         let error = failure.error();

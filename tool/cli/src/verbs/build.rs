@@ -81,8 +81,8 @@ struct LinuxKit {
 }
 
 impl LinuxKit {
-    fn notices(&self) -> Vec<&'static str> {
-        [
+    fn say_no_effect(&self, printer: &Printer) {
+        let notices = [
             (self.size.is_some(), "`--size` has no effect: none of these formats has a fixed size"),
             (
                 self.input_tar.is_some(),
@@ -91,18 +91,14 @@ impl LinuxKit {
             (self.no_sbom, "`--no-sbom` has no effect: no SBOM is written yet"),
             (self.sbom_output.is_some(), "`--sbom-output` has no effect: no SBOM is written yet"),
             (self.sbom_current_time, "`--sbom-current-time` has no effect: no SBOM is written yet"),
-        ]
-        .into_iter()
-        .filter_map(|(given, notice)| given.then_some(notice))
-        .collect()
+        ];
+        printer.notices(&notices);
     }
 }
 
 impl Args {
     pub fn run(self, global: &Global, printer: &Printer) -> Result<u8, Failure> {
-        for notice in self.linuxkit.notices() {
-            printer.note(notice);
-        }
+        self.linuxkit.say_no_effect(printer);
         let formats = self.formats()?;
         let output = self.output();
         let (compression, level) = self.compress;

@@ -110,8 +110,8 @@ struct LinuxKit {
 }
 
 impl LinuxKit {
-    fn notices(&self) -> Vec<&'static str> {
-        [
+    fn say_no_effect(&self, printer: &Printer) {
+        let notices = [
             (self.kernel, "`--kernel` has no effect: the files decide how they boot"),
             (self.iso, "`--iso` has no effect yet: no ISO is built yet"),
             (self.squashfs, "`--squashfs` has no effect yet: no squashfs is built yet"),
@@ -120,18 +120,14 @@ impl LinuxKit {
             (!self.virtiofs.is_empty(), "`--virtiofs` has no effect yet: nothing is shared"),
             (self.virtiofsd.is_some(), "`--virtiofsd` has no effect yet: nothing is shared"),
             (self.detached, "`--detached` has no effect: the guest ends with this command"),
-        ]
-        .into_iter()
-        .filter_map(|(given, notice)| given.then_some(notice))
-        .collect()
+        ];
+        printer.notices(&notices);
     }
 }
 
 impl Args {
     pub fn run(self, global: &Global, printer: &Printer) -> Result<u8, Failure> {
-        for notice in self.linuxkit.notices() {
-            printer.note(notice);
-        }
+        self.linuxkit.say_no_effect(printer);
         let cache = global.cache_directory()?;
         let config = self.config()?;
         let mut terminal = Terminal::new()?;
