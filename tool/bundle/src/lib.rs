@@ -9,6 +9,7 @@ mod ending;
 mod glob;
 mod left_out;
 mod manifest;
+mod root;
 mod runtime;
 mod supervision;
 
@@ -16,6 +17,10 @@ pub use ending::{ENDING_PREFIX, Ending, ONFAIL_DELAY_ARGUMENT, READY_PREFIX};
 pub use glob::{glob_match, is_glob};
 pub use left_out::{LEFT_OUT, LeftOut};
 pub use manifest::{Manifest, Segment, Xattr};
+pub use root::{
+    CORRUPTION_ARGUMENT, Corruption, EARLY_LABEL, MEMORY_ARGUMENT, ROOT_ARGUMENT, ROOT_BLOCK, ROOT_IMAGE, RootFilesystem, RootId,
+    RootIdError, RootMark, VERITY_ARGUMENT,
+};
 pub use runtime::{BindNs, Interface, Mount, Runtime};
 pub use supervision::{OnFail, Supervision};
 

@@ -15,6 +15,8 @@ mod kernel;
 mod links;
 mod memory;
 mod output;
+#[allow(dead_code, reason = "the disk formats follow")]
+mod raw;
 mod report;
 mod tar;
 mod write;

@@ -5,7 +5,7 @@
 //! that not even a killed build leaves anything behind. Their mode is 0644 under every umask.
 
 use std::fs::{self, File, Permissions};
-use std::io::{self, BufWriter, Stdout, Write};
+use std::io::{self, BufWriter, Seek, SeekFrom, Stdout, Write};
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -18,6 +18,8 @@ use crate::{Artefact, Error, Format};
 
 /// Mode of every artefact.
 const MODE: u32 = 0o644;
+/// So many zeros in a row become a hole.
+const HOLE: usize = 64 << 10;
 
 /// Where a build's artefacts go.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -133,9 +135,9 @@ impl<'o> Stage<'o> {
         let file = match target {
             Target::Stdout(mut out) => out.flush().map(|()| None),
             Target::Special(mut out) => out.flush().map(|()| None),
-            Target::File(file) => {
+            Target::File(mut file) => {
                 artefact.path = Some(file.path.clone());
-                file.set_mode().map(|()| Some(file))
+                file.end().map(|()| Some(file))
             }
         };
         self.written.push((artefact, file.map_err(failed)?));
@@ -182,6 +184,8 @@ struct Beside {
     file: Unplaced,
     /// Its place.
     path: PathBuf,
+    /// Bytes written so far, holes included.
+    len: u64,
 }
 
 #[derive(Debug)]
@@ -201,7 +205,7 @@ impl Beside {
             Ok(file) if can_name => Unplaced::Unnamed(file.into()),
             _ => Unplaced::Named(temporary().tempfile_in(parent(&path))?),
         };
-        Ok(Self { file, path })
+        Ok(Self { file, path, len: 0 })
     }
 
     fn file(&mut self) -> &mut File {
@@ -209,6 +213,25 @@ impl Beside {
             Unplaced::Unnamed(file) => file,
             Unplaced::Named(file) => file.as_file_mut(),
         }
+    }
+
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let piece = &bytes[..bytes.len().min(HOLE)];
+        let written = if piece.len() == HOLE && piece.iter().all(|byte| *byte == 0) {
+            self.file().seek(SeekFrom::Current(HOLE as i64))?;
+            HOLE
+        } else {
+            self.file().write(piece)?
+        };
+        self.len += written as u64;
+        Ok(written)
+    }
+
+    /// Gives the file its length, where it ends with a hole, and its mode.
+    fn end(&mut self) -> io::Result<()> {
+        let len = self.len;
+        self.file().set_len(len)?;
+        self.set_mode()
     }
 
     fn set_mode(&self) -> io::Result<()> {
@@ -251,7 +274,7 @@ enum Target {
 impl Write for Target {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         match self {
-            Self::File(file) => file.file().write(bytes),
+            Self::File(file) => file.write(bytes),
             Self::Special(file) => file.write(bytes),
             Self::Stdout(out) => out.write(bytes),
         }
