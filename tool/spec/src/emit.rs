@@ -9,7 +9,7 @@ use serde_json::{Map, Value as Json, json};
 
 use crate::{
     Bind, Container, ContainerConfig, Device, FileContents, FileEntry, IdMapping, Interface, Kernel, MetadataFormat,
-    Mount, OnFail, Owner, Rlimit, Spanned, Spec, Volume, VolumeFormat,
+    Mount, OnFail, Owner, Rlimit, Root, RootKind, Spanned, Spec, Volume, VolumeFormat,
 };
 
 /// The merged spec as YAML, with the paths of sources as they were resolved.
@@ -49,6 +49,8 @@ fn json_text(document: &Json) -> String {
 fn document(spec: &Spec) -> Json {
     let mut map = Members::default();
     map.put("kernel", spec.kernel.as_ref().map(kernel));
+    map.put("boot", spec.boot.as_ref().map(|image| json!({ "image": image.value })));
+    map.put("root", root(&spec.root));
     map.list("init", &spec.init, text);
     map.list("volumes", &spec.volumes, volume);
     map.list("onboot", &spec.onboot, container);
@@ -96,6 +98,19 @@ fn string(text: &str) -> Json {
 
 fn octal(mode: u32) -> Json {
     Json::String(format!("{mode:04o}"))
+}
+
+fn root(root: &Root) -> Option<Json> {
+    let mut map = Members::default();
+    let kind = |kind: RootKind| match kind {
+        RootKind::Squashfs => "squashfs",
+        RootKind::Initrd => "initrd",
+    };
+    map.put("kind", root.kind.as_ref().map(|k| kind(k.value).into()));
+    map.put("verity", root.verity.as_ref().map(|flag| flag.value.into()));
+    let corruption = |restart: bool| if restart { "restart" } else { "eio" };
+    map.put("corruption", root.restart_on_corruption.as_ref().map(|restart| corruption(restart.value).into()));
+    (!map.0.is_empty()).then(|| map.json())
 }
 
 fn kernel(kernel: &Kernel) -> Json {

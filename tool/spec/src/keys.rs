@@ -129,6 +129,8 @@ pub(crate) static SPEC: Shape = shape(
     "The top level of a spec.",
     &[
         key("kernel", Kind::Map(&KERNEL), "The kernel, its command line and its modules. Leave it out for machines that bring none.").nullable(),
+        key("boot", Kind::Map(&BOOT), "What boots the kernel where no loader is there yet: on disks, ISOs and as a UKI.").nullable().ours(),
+        key("root", Kind::Map(&ROOT), "How the root filesystem travels and is checked.").nullable().ours(),
         key("init", Kind::List(&IMAGE), "Images unpacked over `/` in this order; later files win.").nullable(),
         key("onboot", Kind::List(&Kind::Map(&CONTAINER)), "Containers run one after the other before the services.").nullable(),
         key("onshutdown", Kind::List(&Kind::Map(&CONTAINER)), "Containers run one after the other after the services were stopped.").nullable(),
@@ -161,6 +163,40 @@ static KERNEL: Shape = shape(
         key("ucode", TEXT, "A cpio archive in the image with CPU microcode, loaded before the initrd."),
         key("modules", Kind::List(&Kind::Text(Text::Module)), "The modules to keep: names, globs, and the presets `virtio`, `cloud` and `all`. What they depend on and what booting needs always comes along.")
             .default("what the kernel image's label `org.bootwright.kernel.modules` says, else `all`").ours(),
+    ],
+);
+
+static BOOT: Shape = shape(
+    "boot",
+    "`boot`",
+    "The boot loader. Formats that a kernel alone boots (`kernel+initrd`, `netboot`) need none.",
+    &[key("image", IMAGE, "The image with the BIOS loader and the EFI stub, such as `@pkg:../pkg/boot`.").required()],
+);
+
+/// `root.kind`.
+static ROOT_KINDS: &[(&str, &str)] = &[
+    ("squashfs", "one compressed, read-only image, of which only what is used takes memory"),
+    ("initrd", "all files in memory, unpacked by the kernel"),
+];
+
+/// `root.corruption`.
+static CORRUPTIONS: &[(&str, &str)] =
+    &[("eio", "the read fails, and the kernel says so on the console"), ("restart", "the machine restarts at once")];
+
+static ROOT: Shape = shape(
+    "root",
+    "`root`",
+    "The root filesystem. When several files give it, each key is overridden by a later file that gives it.",
+    &[
+        key("kind", Kind::Word(ROOT_KINDS), "What the root is.")
+            .default("`squashfs` where the init can have one, else `initrd`"),
+        key(
+            "verity",
+            Kind::Flag,
+            "Whether each block of the root is checked against a hash tree when it is read (dm-verity).",
+        )
+        .default("`false`"),
+        key("corruption", Kind::Word(CORRUPTIONS), "What a block that fails the check does.").default("`eio`"),
     ],
 );
 

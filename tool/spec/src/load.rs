@@ -112,6 +112,10 @@ fn merge(spec: &mut Spec, later: Spec) {
             modules: later.modules.or(earlier.modules),
         });
     }
+    spec.boot = later.boot.or(spec.boot.take());
+    spec.root.kind = later.root.kind.or(spec.root.kind.take());
+    spec.root.verity = later.root.verity.or(spec.root.verity.take());
+    spec.root.restart_on_corruption = later.root.restart_on_corruption.or(spec.root.restart_on_corruption.take());
     spec.init.extend(later.init);
     spec.onboot.extend(later.onboot);
     spec.onshutdown.extend(later.onshutdown);

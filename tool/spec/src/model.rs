@@ -11,6 +11,10 @@ use crate::{Span, Spanned};
 pub struct Spec {
     /// `kernel:`; none for machines that bring no kernel.
     pub kernel: Option<Kernel>,
+    /// `boot:` (ours): the image with the boot loader.
+    pub boot: Option<Spanned<String>>,
+    /// `root:` (ours).
+    pub root: Root,
     /// `init:` image references, unpacked over `/` in order.
     pub init: Vec<Spanned<String>>,
     /// `onboot:`, run one after the other before the services.
@@ -45,6 +49,26 @@ pub struct Kernel {
     /// `modules` (ours): names, globs and presets (`virtio`, `cloud`, `all`). None: what the kernel image's label
     /// `org.bootwright.kernel.modules` says, else `all`, as LinuxKit does.
     pub modules: Option<Vec<Spanned<String>>>,
+}
+
+/// `root:` (ours). Each member is overridden by a later file that says it.
+#[derive(Clone, Debug, Default)]
+pub struct Root {
+    /// `kind`.
+    pub kind: Option<Spanned<RootKind>>,
+    /// `verity`.
+    pub verity: Option<Spanned<bool>>,
+    /// `corruption`: whether a block that fails its check restarts the machine.
+    pub restart_on_corruption: Option<Spanned<bool>>,
+}
+
+/// What a root is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RootKind {
+    /// One compressed, read-only image.
+    Squashfs,
+    /// All files in memory.
+    Initrd,
 }
 
 /// An entry of `onboot`, `onshutdown` or `services`.

@@ -13,8 +13,8 @@ use crate::findings::Findings;
 use crate::node::Node;
 use crate::validate::head;
 use crate::{
-    Container, Diagnostic, FileContents, FileEntry, Kernel, MetadataFormat, Owner, Span, Spanned, Spec, Volume,
-    VolumeFormat, values,
+    Container, Diagnostic, FileContents, FileEntry, Kernel, MetadataFormat, Owner, Root, RootKind, Span, Spanned, Spec,
+    Volume, VolumeFormat, values,
 };
 
 /// What the values of a file are relative to.
@@ -34,6 +34,8 @@ impl Reader<'_> {
     pub(crate) fn spec(&mut self, root: &Node) -> Spec {
         Spec {
             kernel: root.get("kernel").map(|node| self.kernel(node)),
+            boot: root.get("boot").and_then(|node| node.get("image")).and_then(|node| self.image(node)),
+            root: root.get("root").map(root_image).unwrap_or_default(),
             init: items(root, "init").iter().filter_map(|node| self.image(node)).collect(),
             onboot: self.containers(root, "onboot"),
             onshutdown: self.containers(root, "onshutdown"),
@@ -188,6 +190,23 @@ impl Reader<'_> {
         let path = base.join(rest);
         self.written.insert(path.clone(), written.to_owned());
         Some(Spanned { value: path, span: node.span })
+    }
+}
+
+fn root_image(node: &Node) -> Root {
+    let word = |key| text(node, key);
+    Root {
+        kind: word("kind").and_then(|kind| {
+            let value = match kind.as_str() {
+                "squashfs" => RootKind::Squashfs,
+                "initrd" => RootKind::Initrd,
+                _ => return None,
+            };
+            Some(Spanned { value, span: kind.span })
+        }),
+        verity: flag(node, "verity"),
+        restart_on_corruption: word("corruption")
+            .map(|word| Spanned { value: word.as_str() == "restart", span: word.span }),
     }
 }
 

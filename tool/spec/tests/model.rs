@@ -56,6 +56,8 @@ kernel:
   tar: kernel-dev.tar
   ucode: intel-ucode.cpio
   modules: [virtio, "snd_*", "drivers/net/wireguard/*"]
+boot: {image: "@pkg:../boot"}
+root: {kind: squashfs, verity: true, corruption: restart}
 init:
   - linuxkit/init:v1.1
   - linuxkit/runc:v1@sha256:0123456789012345678901234567890123456789012345678901234567890123
@@ -175,6 +177,14 @@ fn every_key_arrives() {
           "snd_*",
           "drivers/net/wireguard/*"
         ]
+      },
+      "boot": {
+        "image": "@pkg:dir/../boot"
+      },
+      "root": {
+        "kind": "squashfs",
+        "verity": true,
+        "corruption": "restart"
       },
       "init": [
         "linuxkit/init:v1.1",
@@ -636,10 +646,12 @@ fn empty_lists_and_later_documents_that_hold_nothing_are_fine() {
 #[test]
 fn files_merge_from_left_to_right() {
     let base = "kernel: {image: k, cmdline: a, tar: none}\ninit: [i]\nvolumes: [{name: v}]\nservices: [{name: a, image: x}]\nfiles: [{path: f, contents: one}]\n";
-    let more = "kernel: {cmdline: b, binary: bz, tar: \"\"}\ninit: [j]\nonboot: [{name: a, image: x}, {name: a, image: x, binds: [\"v:/v\"]}]\nservices: [{name: b, image: y, mounts: [{type: bind, source: w, destination: /w}]}]\n";
-    let last = "kernel: {image: \"\", ucode: u}\nvolumes: [{name: w}]\nonshutdown: [{name: z, image: z}]\nfiles: [{path: f, contents: two}]\n";
+    let more = "kernel: {cmdline: b, binary: bz, tar: \"\"}\nboot: {image: b}\nroot: {kind: initrd, verity: yes}\ninit: [j]\nonboot: [{name: a, image: x}, {name: a, image: x, binds: [\"v:/v\"]}]\nservices: [{name: b, image: y, mounts: [{type: bind, source: w, destination: /w}]}]\n";
+    let last = "kernel: {image: \"\", ucode: u}\nboot: {image: c}\nroot: {kind: squashfs, corruption: eio}\nvolumes: [{name: w}]\nonshutdown: [{name: z, image: z}]\nfiles: [{path: f, contents: two}]\n";
     let expected = json!({
         "kernel": {"image": "k", "cmdline": "b", "binary": "bz", "tar": "", "ucode": "u"},
+        "boot": {"image": "c"},
+        "root": {"kind": "squashfs", "verity": true, "corruption": "eio"},
         "init": ["i", "j"],
         "volumes": [{"name": "v"}, {"name": "w"}],
         "onboot": [{"name": "a", "image": "x"}, {"name": "a", "image": "x", "binds": ["v:/v"]}],
