@@ -47,7 +47,7 @@ mod tests {
     use std::collections::BTreeMap;
 
     use bootwright_oci::{Content, Digest, Metadata, Node, Platform, TreePath};
-    use bootwright_rootfs::{Boot, Placed};
+    use bootwright_rootfs::{Boot, Placed, Root};
 
     use super::*;
 
@@ -60,6 +60,8 @@ mod tests {
             tree: BTreeMap::from([(TreePath::default(), Placed { node, component: 0 })]),
             boot: Boot { cmdline: cmdline.to_owned(), ..Boot::default() },
             native_init: true,
+            early: None,
+            root: Root::default(),
             kernel_floor_mib: floor,
         }
     }

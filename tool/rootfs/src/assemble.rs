@@ -1,17 +1,17 @@
 //! The whole of assembly, in LinuxKit's order: kernel, init, volumes, onboot, onshutdown, services, files. Later things lie
 //! over earlier ones. Every problem is reported; a machine comes out only if none is an error.
 
-use bootwright_bundle::INIT_LABEL;
-use bootwright_oci::{Kind, LoadedImage, Node, Tree, TreePath};
+use bootwright_bundle::{Corruption, EARLY_LABEL, INIT_LABEL};
+use bootwright_oci::{Content, Kind, LoadedImage, Node, Tree, TreePath};
 use bootwright_spec::{Diagnostics, Spec};
 
 use crate::accounts::Accounts;
 use crate::inputs::{Inputs, read_all};
-use crate::machine::Machine;
+use crate::machine::{Machine, Root};
 use crate::merge::{Merge, file};
 use crate::problems::{Describe, Problems};
 use crate::process::Common;
-use crate::{containers, effective, files, kernel, stubs, volumes};
+use crate::{containers, effective, files, kernel, loader, stubs, volumes};
 
 /// Version of our init's contract that an init image must name to be told more than LinuxKit's.
 const INIT_VERSION: &str = "1";
@@ -31,7 +31,7 @@ pub fn assemble(spec: &Spec, inputs: &Inputs<'_>) -> Result<(Machine, Diagnostic
         Some(kernel) => kernel::add(&mut merge, kernel, inputs, &mut problems),
         None => kernel::Loaded::default(),
     };
-    let native_init = init(&mut merge, spec, inputs, &mut problems);
+    let init = init(&mut merge, spec, inputs, &mut problems);
     volumes::add(&mut merge, spec, inputs, &mut problems);
     let all = effective::containers(spec, inputs, &mut problems);
     let ids = containers::ids(spec);
@@ -46,22 +46,44 @@ pub fn assemble(spec: &Spec, inputs: &Inputs<'_>) -> Result<(Machine, Diagnostic
     files::add(&mut merge, spec, inputs, &ids, &accounts, &mut problems);
 
     let mut boot = loaded.boot;
+    boot.loader = loader::load(spec, inputs, &mut problems);
     boot.files = merge.split_off(&kernel::boot_directory());
     let machine = Machine {
         platform: inputs.platform.clone(),
         components: merge.components,
         tree: merge.tree,
         boot,
-        native_init,
+        native_init: init.native,
+        early: init.early,
+        root: root(spec),
         kernel_floor_mib: loaded.floor_mib.unwrap_or(kernel::FLOOR_MIB),
     };
     let found = problems.finish();
     if found.has_errors() { Err(found) } else { Ok((machine, found)) }
 }
 
-/// Lays the init images over the root; whether one of them is ours.
-fn init(merge: &mut Merge, spec: &Spec, inputs: &Inputs<'_>, problems: &mut Problems) -> bool {
-    let mut native = false;
+/// What the spec says of the root.
+fn root(spec: &Spec) -> Root {
+    let restart = spec.root.restart_on_corruption.as_ref().is_some_and(|restart| restart.value);
+    Root {
+        kind: spec.root.kind.as_ref().map(|kind| kind.value),
+        verity: spec.root.verity.as_ref().is_some_and(|verity| verity.value),
+        corruption: if restart { Corruption::Restart } else { Corruption::Eio },
+    }
+}
+
+/// What the init images say of themselves.
+#[derive(Default)]
+struct Init {
+    /// Whether one of them is ours.
+    native: bool,
+    /// The program that mounts a root image.
+    early: Option<Content>,
+}
+
+/// Lays the init images over the root.
+fn init(merge: &mut Merge, spec: &Spec, inputs: &Inputs<'_>, problems: &mut Problems) -> Init {
+    let mut out = Init::default();
     let mut last = None;
     let mut installed: Vec<Vec<u8>> = Vec::new();
     for (index, reference) in spec.init.iter().enumerate() {
@@ -69,7 +91,15 @@ fn init(merge: &mut Merge, spec: &Spec, inputs: &Inputs<'_>, problems: &mut Prob
             problems.error(Some(reference.span), format!("image `{}` was not loaded", reference.value));
             continue;
         };
-        native |= image.label(INIT_LABEL) == Some(INIT_VERSION);
+        out.native |= image.label(INIT_LABEL) == Some(INIT_VERSION);
+        if let Some(name) = image.label(EARLY_LABEL) {
+            out.early = loader::file(tree, name);
+            if out.early.is_none() {
+                let message =
+                    format!("label `{EARLY_LABEL}` of `{}` names `{name}`, which it does not have", image.name);
+                problems.error(Some(reference.span), message);
+            }
+        }
         let component = merge.component(&format!("init[{index}]"), &image.name, Some(&image.name));
         merge.overlay(component, tree);
         last = Some((component, reference.span));
@@ -82,7 +112,7 @@ fn init(merge: &mut Merge, spec: &Spec, inputs: &Inputs<'_>, problems: &mut Prob
             }
         }
     }
-    let Some((component, at)) = last else { return native };
+    let Some((component, at)) = last else { return out };
     if let (true, Ok(path)) = (installed.len() > 1, TreePath::new(APK)) {
         // One list of what all images installed, as LinuxKit leaves it for scanners.
         let component = merge.component("init", "LINUXKIT.apkinit", Some("installed packages"));
@@ -94,7 +124,7 @@ fn init(merge: &mut Merge, spec: &Spec, inputs: &Inputs<'_>, problems: &mut Prob
     for (path, node) in stubs::needed(true) {
         stub(merge, component, &path, node, at, problems);
     }
-    native
+    out
 }
 
 fn stub(

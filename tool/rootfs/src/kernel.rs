@@ -8,11 +8,11 @@ use bootwright_oci::{Content, Kind, LoadedImage, Tree, TreePath};
 use bootwright_spec::{Kernel, Span, Spanned};
 
 use crate::inputs::Inputs;
+use crate::loader;
 use crate::machine::Boot;
 use crate::merge::Merge;
 use crate::modules::{self, Chosen};
 use crate::problems::{Describe, Problems};
-use crate::resolve::resolve;
 use crate::seccomp;
 
 /// What a kernel needs to reach init where its image does not say.
@@ -97,13 +97,9 @@ fn wanted(kernel: &Kernel, image: &LoadedImage, at: Span) -> Vec<Spanned<String>
 /// A file of the kernel's image.
 fn find(image: &LoadedImage, name: &str, what: &str, at: Span, problems: &mut Problems) -> Option<Content> {
     let tree = &image.tree;
-    let real = resolve(|p| tree.get(p).map(|n| &n.kind), name.as_bytes(), true).ok();
-    let mut kind = real.as_ref().and_then(|p| tree.get(p)).map(|n| &n.kind);
-    if let Some(Kind::HardLink(target)) = kind {
-        kind = tree.get(target).map(|n| &n.kind);
-    }
-    if let Some(Kind::File(content)) = kind {
-        return Some(content.clone());
+    let found = loader::file(tree, name);
+    if found.is_some() {
+        return found;
     }
     let files: Vec<String> = tree
         .iter()

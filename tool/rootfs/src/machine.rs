@@ -3,8 +3,9 @@
 
 use std::collections::BTreeMap;
 
-use bootwright_bundle::Xattr;
+use bootwright_bundle::{Corruption, Xattr};
 use bootwright_oci::{Content, Kind, Node, Platform, TreePath};
+use bootwright_spec::RootKind;
 
 /// A machine, assembled.
 #[derive(Clone, Debug)]
@@ -21,8 +22,24 @@ pub struct Machine {
     pub boot: Boot,
     /// Whether the init understands the manifest (and so sets extended attributes, checks that all is there).
     pub native_init: bool,
+    /// The program that is the initrd's `/init` where the root is a root image (label `org.bootwright.init.early`); none
+    /// for an init that cannot have such a root.
+    pub early: Option<Content>,
+    /// What the spec says of the root.
+    pub root: Root,
     /// MiB of memory that the kernel itself needs to reach init (label, or a guess).
     pub kernel_floor_mib: u64,
+}
+
+/// How the root travels and is checked.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Root {
+    /// What it is; none: whatever the init can have.
+    pub kind: Option<RootKind>,
+    /// Whether dm-verity checks it.
+    pub verity: bool,
+    /// What a block that fails the check does.
+    pub corruption: Corruption,
 }
 
 /// A node of the merged tree and the component that it came from.
@@ -54,8 +71,23 @@ pub struct Boot {
     pub cmdline: String,
     /// A cpio to be put before the initrd, uncompressed.
     pub ucode: Option<Content>,
+    /// What boots the kernel from disks and ISOs.
+    pub loader: Loader,
     /// What else lies below `/boot` (device trees of `kernel.tar`), by its path there. Not part of the root.
     pub files: BTreeMap<TreePath, Node>,
+}
+
+/// The parts of a boot loader image (`boot:`); those that it lacks are none.
+#[derive(Clone, Debug, Default)]
+pub struct Loader {
+    /// Reference of the image; none if the spec names none.
+    pub image: Option<String>,
+    /// The BIOS loader's first stage.
+    pub stage1: Option<Content>,
+    /// The BIOS loader's second stage.
+    pub stage2: Option<Content>,
+    /// The EFI stub that a UKI is made from.
+    pub stub: Option<Content>,
 }
 
 impl Machine {

@@ -5,6 +5,7 @@
 //! written anew for what is kept, and `modules.left-out` says what is missing.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::io;
 
 use bootwright_bundle::{LEFT_OUT, glob_match, is_glob};
 use bootwright_oci::{Kind, ReadContent, Tree, TreePath};
@@ -105,33 +106,20 @@ pub(crate) fn choose(
         return Chosen::Some { version };
     }
     for directory in &directories {
-        let mut texts = BTreeMap::new();
-        for (path, node) in tree.iter() {
-            let Kind::File(content) = &node.kind else { continue };
-            let name = String::from_utf8_lossy(path.file_name()).into_owned();
-            if path.parent().as_ref() != Some(directory) || !name.starts_with("modules.") || name.ends_with(".bin") {
+        let texts = match texts(tree, directory, store) {
+            Ok(texts) => texts,
+            Err((path, error)) => {
+                problems.error(None, format!("reading `{path}` of the kernel's tar: {error}"));
                 continue;
             }
-            match read_all(store, content, LIMIT) {
-                Ok(bytes) => drop(texts.insert(name, String::from_utf8_lossy(&bytes).into_owned())),
-                Err(error) => drop(problems.error(None, format!("reading `{path}` of the kernel's tar: {error}"))),
-            }
-        }
-        let Some(dep) = texts.get("modules.dep") else {
+        };
+        let Some(index) = index(&texts) else {
             let at = wanted.first().map(|w| w.span);
             problems
                 .error(at, format!("`{directory}` has no `modules.dep`, so that modules cannot be chosen from it"))
                 .hint("run `depmod -b` where the kernel's tar is made, or keep them all: `modules: [all]`");
             continue;
         };
-        let text = |name: &str| texts.get(name).map(String::as_str).unwrap_or_default();
-        let index = Index::parse(
-            dep,
-            text("modules.softdep"),
-            text("modules.alias"),
-            text("modules.builtin"),
-            text("modules.builtin.modinfo"),
-        );
         let kept = index.closure(select(&index, wanted, problems));
         if kept.len() < index.modules.len() {
             cut(tree, directory, &index, &kept, &texts);
@@ -140,8 +128,39 @@ pub(crate) fn choose(
     Chosen::Some { version }
 }
 
+/// depmod's text files of a directory of modules, by name.
+pub(crate) fn texts(
+    tree: &Tree,
+    directory: &TreePath,
+    store: &(impl ReadContent + ?Sized),
+) -> Result<BTreeMap<String, String>, (TreePath, io::Error)> {
+    let mut texts = BTreeMap::new();
+    for (path, node) in tree.iter() {
+        let Kind::File(content) = &node.kind else { continue };
+        let name = String::from_utf8_lossy(path.file_name()).into_owned();
+        if path.parent().as_ref() != Some(directory) || !name.starts_with("modules.") || name.ends_with(".bin") {
+            continue;
+        }
+        let bytes = read_all(store, content, LIMIT).map_err(|error| (path.clone(), error))?;
+        texts.insert(name, String::from_utf8_lossy(&bytes).into_owned());
+    }
+    Ok(texts)
+}
+
+/// What depmod knows; none without a `modules.dep`.
+pub(crate) fn index(texts: &BTreeMap<String, String>) -> Option<Index> {
+    let text = |name: &str| texts.get(name).map(String::as_str).unwrap_or_default();
+    Some(Index::parse(
+        texts.get("modules.dep")?,
+        text("modules.softdep"),
+        text("modules.alias"),
+        text("modules.builtin"),
+        text("modules.builtin.modinfo"),
+    ))
+}
+
 /// Every `lib/modules/VERSION` of a tree.
-fn directories(tree: &Tree) -> Vec<TreePath> {
+pub(crate) fn directories(tree: &Tree) -> Vec<TreePath> {
     let homes = ["lib/modules", "usr/lib/modules"].map(|p| TreePath::new(p).unwrap_or_default());
     let mut all: Vec<TreePath> = tree
         .iter()
@@ -193,7 +212,7 @@ fn select(index: &Index, wanted: &[Spanned<String>], problems: &mut Problems) ->
 }
 
 /// Takes out what is not kept and rewrites what speaks of it.
-fn cut(
+pub(crate) fn cut(
     tree: &mut Tree,
     directory: &TreePath,
     index: &Index,

@@ -262,6 +262,7 @@ fn references(spec: &mut Spec) -> impl Iterator<Item = &mut Spanned<String>> {
     let containers = [&mut spec.onboot, &mut spec.onshutdown, &mut spec.services];
     kernel
         .into_iter()
+        .chain(&mut spec.boot)
         .chain(&mut spec.init)
         .chain(spec.volumes.iter_mut().filter_map(|v| v.image.as_mut()))
         .chain(containers.into_iter().flatten().map(|c| &mut c.image))

@@ -65,6 +65,8 @@ fn boot_machine(machine: &Machine) -> Machine {
         tree,
         boot: Boot::default(),
         native_init: machine.native_init,
+        early: None,
+        root: machine.root,
         kernel_floor_mib: machine.kernel_floor_mib,
     }
 }

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use bootwright_formats::{Compression, Error, Format, Options, Output, Report, write};
 use bootwright_oci::{Content, Derived, Kind, Metadata, Node, Platform, ReadContent, Silent, TreePath};
-use bootwright_rootfs::{Boot, Component, Machine, Placed};
+use bootwright_rootfs::{Boot, Component, Machine, Placed, Root};
 use tempfile::TempDir;
 
 /// A path from bytes.
@@ -36,6 +36,8 @@ impl Builder {
                 ..Boot::default()
             },
             native_init: true,
+            early: None,
+            root: Root::default(),
             kernel_floor_mib: 40,
         })
     }
