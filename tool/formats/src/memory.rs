@@ -13,18 +13,28 @@ use bootwright_rootfs::Machine;
 const PAGE: u64 = 4096;
 /// Memory beside its pages of an inode with its name (shmem inode 700, dentry 192).
 const INODE: u64 = 1 << 10;
+/// What init takes to start the first container from a root image: its pages and the image's tables.
+const INIT: u64 = 8 << 20;
 /// One MiB.
 const MIB: u64 = 1 << 20;
 
 /// MiB of memory that a machine needs to unpack an initrd of so many bytes and start its init.
 #[must_use]
 pub fn memory_mib(machine: &Machine, packed_bytes: u64) -> u64 {
+    let (tree, inodes) = unpacked(machine);
+    need(machine, tree, inodes, packed_bytes)
+}
+
+/// Bytes of a tree's files in whole pages, and what its inodes take beside them.
+fn unpacked(machine: &Machine) -> (u64, u64) {
     let files = machine.tree.values().filter_map(|placed| match &placed.node.kind {
         Kind::File(content) => Some(content.size().div_ceil(PAGE) * PAGE),
         _ => None,
     });
-    let tree: u64 = files.sum();
-    let inodes = machine.tree.len() as u64 * INODE;
+    (files.sum(), machine.tree.len() as u64 * INODE)
+}
+
+fn need(machine: &Machine, tree: u64, inodes: u64, packed_bytes: u64) -> u64 {
     let floor = machine.kernel_floor_mib * MIB;
     // Of what a kernel needs to reach init, about two thirds are its image and page structures, which are never managed
     // (Debian's 6.1 for clouds: 46 of 72 MiB; a tiny one: 25 of 40).
@@ -32,6 +42,15 @@ pub fn memory_mib(machine: &Machine, packed_bytes: u64) -> u64 {
     let to_unpack = if is_ramfs(&machine.boot.cmdline) { 0 } else { 2 * tree + packed_bytes + reserved };
     let to_run = tree + inodes + packed_bytes + floor;
     to_unpack.max(to_run).div_ceil(MIB)
+}
+
+/// MiB of memory that a machine needs whose root is a root image: the initrd that mounts it is unpacked as any other, and the
+/// image in it, if it is in it, stays; then init runs from the image, page by page.
+#[must_use]
+pub(crate) fn with_root_image(early: &Machine, packed_bytes: u64, stored_bytes: u64) -> u64 {
+    let (tree, inodes) = unpacked(early);
+    let stored = stored_bytes.div_ceil(PAGE) * PAGE;
+    need(early, tree + stored, inodes, packed_bytes).max(need(early, stored + INIT, 0, 0))
 }
 
 /// Whether the kernel makes its root a ramfs, which has no limit (`init_is_rootfs_tmpfs` in `init/do_mounts.c`).

@@ -55,7 +55,7 @@ pub fn write(
     };
     let mut warnings = build.ucode_warning()?;
     let initrd = match formats.iter().any(|f| f.has_initrd()) {
-        true => Some(initrd::pack(machine, options, read, derived, reporter)?),
+        true => Some(initrd::pack(machine, None, options, read, derived, reporter)?),
         false => None,
     };
     let mut components = weigh(machine);
@@ -185,13 +185,13 @@ impl Build<'_> {
         stage.keep(sink)?;
 
         let mut sink = stage.create(Format::KernelInitrd, initrd_file)?;
-        let mut progress = self.start(&sink, initrd.size());
+        let mut progress = self.start(&sink, initrd.image.size());
         let mut write = || -> Result<(), Fault> {
             if let Some(ucode) = &self.machine.boot.ucode {
                 content::copy(ucode, Owner::Boot("boot/ucode.cpio"), self.read, &mut sink, &mut *progress)?;
                 sink.write_all(&[0; 4][..(4 - (ucode.size() % 4) as usize) % 4])?;
             }
-            initrd.copy_to(&mut sink, &mut *progress)
+            Ok(initrd.image.write_to(&mut sink, &mut *progress)?)
         };
         write().map_err(|e| e.at(&sink.label))?;
         stage.keep(sink)?;
@@ -210,7 +210,7 @@ impl Build<'_> {
         kernel: &Kernel,
     ) -> Result<(), Error> {
         let mut sink = stage.create(Format::TarKernelInitrd, file)?;
-        let mut progress = self.start(&sink, kernel.size() + initrd.size());
+        let mut progress = self.start(&sink, kernel.size() + initrd.image.size());
         let entry = |name: &'static str, size| Entry {
             name: name.as_bytes(),
             kind: EntryKind::File(size),
@@ -222,8 +222,8 @@ impl Build<'_> {
             let mut tar = tar::Writer::new(&mut sink);
             tar.entry(&entry("kernel", kernel.size()))?;
             kernel.copy_to(self.read, &mut tar, &mut *progress)?;
-            tar.entry(&entry("initrd.img", initrd.size()))?;
-            initrd.copy_to(&mut tar, &mut *progress)?;
+            tar.entry(&entry("initrd.img", initrd.image.size()))?;
+            initrd.image.write_to(&mut tar, &mut *progress)?;
             tar.entry(&entry("cmdline", self.machine.boot.cmdline.len() as u64))?;
             tar.write_all(self.machine.boot.cmdline.as_bytes())?;
             if let Some(ucode) = &self.machine.boot.ucode {

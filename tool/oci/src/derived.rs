@@ -21,6 +21,16 @@ impl Derived {
         Self { root: root.into() }
     }
 
+    /// An empty file without a name, for what is made in passing; it is on the same disk.
+    ///
+    /// # Errors
+    ///
+    /// Whatever making it says.
+    pub fn scratch(&self) -> io::Result<File> {
+        fs::create_dir_all(&self.root)?;
+        tempfile::tempfile_in(&self.root)
+    }
+
     /// Where the file of a kind and key is or would be.
     #[must_use]
     pub fn path(&self, kind: &str, key: &Digest) -> PathBuf {

@@ -1,13 +1,12 @@
-//! The machine of an initrd whose root is a root image: the program that mounts it, the modules that it takes to get there,
-//! and, where it travels in the initrd, the root image itself.
+//! The machine of an initrd whose root is a root image: the program that mounts it, and the modules that it takes to get
+//! there. Where the image travels in the initrd, it is put behind this.
 //!
 //! It is a [`Machine`] like any other, so that whatever packs an initrd packs this one. All other modules are in the root.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 
-use bootwright_bundle::ROOT_IMAGE;
-use bootwright_oci::{Content, Kind, Metadata, Node, ReadContent, Tree, TreePath};
+use bootwright_oci::{Kind, Metadata, Node, ReadContent, Tree, TreePath};
 
 use crate::machine::{Boot, Component, Machine, Placed};
 use crate::merge::MTIME;
@@ -35,10 +34,10 @@ const DISK: [&str; 14] = [
 ];
 
 /// Where the root image is.
-#[derive(Clone, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Reach {
     /// In the initrd.
-    Initrd(Content),
+    Initrd,
     /// On a disk, behind one of the drivers that the machine has.
     Disk,
 }
@@ -49,7 +48,7 @@ impl Machine {
     /// # Errors
     ///
     /// The tables of the kernel's modules cannot be read.
-    pub fn early(&self, reach: &Reach, store: &dyn ReadContent) -> io::Result<Option<Machine>> {
+    pub fn early(&self, reach: Reach, store: &dyn ReadContent) -> io::Result<Option<Machine>> {
         let Some(program) = &self.early else { return Ok(None) };
         let mut early = Early::default();
         let init = early.component("init[0]", "early");
@@ -58,12 +57,8 @@ impl Machine {
         }
         early.put(init, "init", Kind::File(program.clone()), 0o755);
         let kernel = early.component("kernel", "modules");
-        for (path, node) in self.boot_modules(matches!(reach, Reach::Disk), store)?.iter() {
+        for (path, node) in self.boot_modules(reach == Reach::Disk, store)?.iter() {
             early.node(kernel, path, node.clone());
-        }
-        if let Reach::Initrd(image) = reach {
-            let root = early.component("root", "image");
-            early.put(root, ROOT_IMAGE, Kind::File(image.clone()), 0o400);
         }
         Ok(Some(Machine {
             platform: self.platform.clone(),
@@ -147,6 +142,8 @@ impl Early {
 
 #[cfg(test)]
 mod tests {
+    use bootwright_oci::Content;
+
     use super::*;
     use crate::machine::Root;
     use crate::testing::{Memory, tree};
@@ -183,32 +180,29 @@ mod tests {
         lines.push("usr/bin/x=y".to_owned());
         let machine = machine(&lines.iter().map(String::as_str).collect::<Vec<_>>());
 
-        let image = Content::inline(*b"hsqs");
-        let early = machine.early(&Reach::Initrd(image), &Memory::default()).unwrap().unwrap();
+        let early = machine.early(Reach::Initrd, &Memory::default()).unwrap().unwrap();
         let expected = [
             "init",
             "lib/modules/6/kernel/drivers/block/loop.ko",
             "lib/modules/6/kernel/fs/squashfs/squashfs.ko",
             "lib/modules/6/modules.alias",
             "lib/modules/6/modules.dep",
-            "usr/lib/bootwright/root.img",
         ];
         assert_eq!(paths(&early), expected);
         let alias = crate::testing::read(&early, "lib/modules/6/modules.alias");
         assert_eq!(alias, "", "aliases of what is not there");
 
-        let disk = machine.early(&Reach::Disk, &Memory::default()).unwrap().unwrap();
+        let disk = machine.early(Reach::Disk, &Memory::default()).unwrap().unwrap();
         let more: Vec<_> = paths(&disk).into_iter().filter(|p| p.contains("virtio")).collect();
         assert_eq!(more.len(), 2, "{more:?}");
-        assert!(!paths(&disk).contains(&"usr/lib/bootwright/root.img".to_owned()));
     }
 
     #[test]
     fn a_kernel_without_modules_needs_none_and_a_foreign_init_has_none() {
         let machine = machine(&["lib/modules/6/modules.builtin=kernel/fs/squashfs/squashfs.ko\n"]);
-        let early = machine.early(&Reach::Disk, &Memory::default()).unwrap().unwrap();
+        let early = machine.early(Reach::Disk, &Memory::default()).unwrap().unwrap();
         assert_eq!(paths(&early), ["init"]);
         let foreign = Machine { early: None, ..machine };
-        assert!(foreign.early(&Reach::Disk, &Memory::default()).unwrap().is_none());
+        assert!(foreign.early(Reach::Disk, &Memory::default()).unwrap().is_none());
     }
 }

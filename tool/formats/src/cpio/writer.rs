@@ -51,6 +51,17 @@ impl<W: Write> Writer<W> {
         Ok((self.out, self.written))
     }
 
+    /// Ends where the last entry's data begins, for data that comes another way; gives back the sink. What follows the data
+    /// is [`padding`] and another writer's trailer.
+    ///
+    /// # Errors
+    ///
+    /// Those of the sink.
+    pub(crate) fn interrupt(mut self) -> io::Result<W> {
+        self.out.flush()?;
+        Ok(self.out)
+    }
+
     fn pad(&mut self) -> io::Result<()> {
         if self.missing > 0 {
             let message = format!("{} bytes of an entry's data are missing", self.missing);

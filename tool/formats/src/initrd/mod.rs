@@ -6,7 +6,8 @@
 //! 1. microcode, uncompressed (the callers put it there: it must be at the very start);
 //! 2. for an init that understands it, the manifest, an archive of its own, because it changes with every build;
 //! 3. the component that holds `/init`;
-//! 4. the other components in the machine's order. A component without nodes has no segment.
+//! 4. the other components in the machine's order. A component without nodes has no segment;
+//! 5. where the root is a root image that travels in the initrd, that image, stored as it is ([`Stored`]).
 //!
 //! So 2 and 3 are what a machine with too little memory gets first, and can tell about it. Each archive starts with its
 //! parent directories and ends with its own trailer, without which equal inode numbers of two segments would become hard
@@ -17,11 +18,13 @@ mod manifest;
 mod pack;
 mod plan;
 mod reader;
+mod stored;
 
 pub(crate) use limits::misfits;
 pub use pack::SEGMENT_KIND;
 pub(crate) use pack::{Packed, pack};
 pub use reader::{Member, ReadInitrdError, read_initrd};
+pub(crate) use stored::Stored;
 
 use bootwright_rootfs::Machine;
 

@@ -7,18 +7,20 @@
 use std::fs::{self, File};
 use std::io::{self, BufWriter, Read, Seek, SeekFrom, Write};
 use std::num::NonZero;
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 use std::thread;
 
-use bootwright_oci::{Derived, Digest, ReadContent, Reporter, Task};
+use bootwright_oci::{Derived, Digest, ReadContent, Reporter};
 use bootwright_rootfs::Machine;
 
 use super::manifest;
 use super::plan::{Data, Segment, plan};
+use super::stored::Stored;
 use crate::compress::Encoder;
 use crate::content::{self, Owner};
 use crate::error::Fault;
+use crate::raw::RawImage;
 use crate::{Compression, Error, Options, cpio, memory};
 
 /// Kind of the packed segments among the derived files.
@@ -31,8 +33,8 @@ const FOOTER_LEN: u64 = 24;
 /// An initrd, ready to be written any number of times.
 #[derive(Debug)]
 pub(crate) struct Packed {
-    manifest: Vec<u8>,
-    segments: Vec<(File, u64)>,
+    /// All of it but the microcode: the manifest, the segments where the cache has them, what is stored.
+    pub(crate) image: RawImage,
     /// Per segment: component, packed bytes, whether it came from the cache.
     pub(crate) sizes: Vec<(usize, u64, bool)>,
     /// MiB of memory that the machine needs.
@@ -41,9 +43,10 @@ pub(crate) struct Packed {
     pub(crate) warnings: Vec<String>,
 }
 
-/// Packs a machine's tree.
+/// Packs a machine's tree, and behind it a file as it is: the root image, where that is the root.
 pub(crate) fn pack(
     machine: &Machine,
+    stored: Option<&Stored>,
     options: &Options,
     read: &dyn ReadContent,
     derived: &Derived,
@@ -64,13 +67,22 @@ pub(crate) fn pack(
     let ucode = machine.boot.ucode.as_ref().map_or(0, |ucode| ucode.size().next_multiple_of(4));
     let segments_size: u64 = made.iter().map(|m| m.size).sum();
 
+    let stored_archive = stored.map(Stored::archive).transpose()?;
+    let stored_size = stored_archive.as_ref().map_or(0, RawImage::size);
+    let packed = ucode + segments_size + stored_size;
+    let need = |packed| match stored {
+        None => memory::memory_mib(machine, packed),
+        Some(stored) => memory::with_root_image(machine, packed, stored.size),
+    };
+
     // The manifest names the memory, which depends on the manifest's size: its plain size is the upper bound.
     let mut manifest_bytes = Vec::new();
-    let mut memory_mib = memory::memory_mib(machine, ucode + segments_size);
+    let mut memory_mib = need(packed);
     if machine.native_init {
         let mut manifest = manifest::manifest(&segments, memory_mib);
+        manifest.segments.extend(stored.map(Stored::listing));
         let bound = manifest::archive(machine, &manifest)?.len() as u64;
-        memory_mib = memory::memory_mib(machine, ucode + segments_size + bound);
+        memory_mib = need(packed + bound);
         manifest.memory_mib = memory_mib;
         let archive = manifest::archive(machine, &manifest)?;
         manifest_bytes =
@@ -81,8 +93,17 @@ pub(crate) fn pack(
     if !lost.is_empty() {
         warnings.push(xattr_warning(machine.native_init, &lost));
     }
-    let segments = made.into_iter().map(|m| (m.file, m.size)).collect();
-    Ok(Packed { manifest: manifest_bytes, segments, sizes, memory_mib, warnings })
+    let mut at = manifest_bytes.len() as u64;
+    let mut image = RawImage::new(at + segments_size + stored_size);
+    image.put(0, manifest_bytes);
+    for made in made {
+        image.put_file(at, &Arc::new(made.file), 0, made.size);
+        at += made.size;
+    }
+    if let Some(archive) = &stored_archive {
+        image.put_image(at, archive);
+    }
+    Ok(Packed { image, sizes, memory_mib, warnings })
 }
 
 fn xattr_warning(native_init: bool, lost: &[String]) -> String {
@@ -92,29 +113,6 @@ fn xattr_warning(native_init: bool, lost: &[String]) -> String {
     let more = lost.len().saturating_sub(SHOWN);
     let more = if more > 0 { format!(" and {more} more") } else { String::new() };
     format!("extended attributes are lost ({why}): {}{more}", lost[..lost.len().min(SHOWN)].join(", "))
-}
-
-impl Packed {
-    /// Bytes of the whole initrd, without microcode.
-    pub(crate) fn size(&self) -> u64 {
-        self.manifest.len() as u64 + self.segments.iter().map(|(_, size)| size).sum::<u64>()
-    }
-
-    /// Writes all of it.
-    pub(crate) fn copy_to(&self, out: &mut dyn Write, progress: &mut dyn Task) -> Result<(), Fault> {
-        out.write_all(&self.manifest)?;
-        for (file, size) in &self.segments {
-            let failed = |source| Error::Read {
-                path: "initrd.img".to_owned(),
-                component: "a packed segment in the cache".to_owned(),
-                source,
-            };
-            let mut file = file;
-            file.seek(SeekFrom::Start(0)).map_err(failed)?;
-            content::copy_cached(&mut file, *size, failed, out, progress)?;
-        }
-        Ok(())
-    }
 }
 
 /// One segment, packed.
