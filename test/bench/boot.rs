@@ -26,8 +26,8 @@ pub(crate) fn sizes() {
     let unpacked = Story::new().head(&example("minimal")).unpacked_size();
     println!("## Sizes of examples/minimal.yml\n");
     println!("| kernel | initrd | unpacked |\n|---|---|---|");
-    let initrd = artefact.initrd.as_deref().map(size).unwrap_or_default();
-    println!("| {} | {initrd} | {unpacked} |\n", size(&artefact.kernel));
+    let initrd = artefact.initrd().map(size).unwrap_or_default();
+    println!("| {} | {initrd} | {unpacked} |\n", artefact.kernel().map(size).unwrap_or_default());
 }
 
 /// The example's text, with its packages found from anywhere.
@@ -100,5 +100,7 @@ fn bare(built: &Built) -> Artefact {
     let init = fs::read(&program).unwrap_or_else(|e| panic!("{e}"));
     let initrd = built.dir().join("bare-initrd.img");
     fs::write(&initrd, cpio::init_only(&init)).unwrap_or_else(|e| panic!("{e}"));
-    Artefact { initrd: Some(initrd), ..built.artefact() }
+    let ours = built.artefact();
+    let kernel = ours.kernel().unwrap_or_else(|| panic!("a kernel is built"));
+    Artefact::direct(kernel.to_owned(), Some(initrd), &ours.cmdline)
 }

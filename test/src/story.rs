@@ -213,7 +213,7 @@ impl Built {
 
     /// The entries of each of the initrd's segments.
     pub fn segments(&self) -> Vec<Vec<CpioEntry>> {
-        initrd::segments(&self.artefact().initrd.expect("the build made one"))
+        initrd::segments(self.artefact().initrd().expect("the build made one"))
     }
 
     /// MiB of memory that the build says the machine needs.

@@ -9,7 +9,7 @@ use std::path::Path;
 
 use serde_json::json;
 
-use crate::{Accelerator, Arch, MachineConfig, Network, Session};
+use crate::{Accelerator, Arch, Board, Boot, Bus, MachineConfig, Network, Session};
 
 /// What TCG emulates well: x86-64-v2, and RDRAND, without which a kernel's early random numbers cost 0.2 s of a boot.
 const TCG_X86: &str = "qemu64,+ssse3,+sse4.1,+sse4.2,+popcnt,+cx16,+lahf-lm,+rdrand";
@@ -19,19 +19,23 @@ const TCG_X86: &str = "qemu64,+ssse3,+sse4.1,+sse4.2,+popcnt,+cx16,+lahf-lm,+rdr
 const TCG_X86_ARGUMENT: &str = "no_timer_check";
 
 /// What differs between architectures: machine, CPU under TCG, and whether QEMU has a panic device for it.
-fn machine(arch: Arch) -> (&'static str, &'static str, Option<&'static str>) {
-    match arch {
-        Arch::X86_64 => ("q35,vmport=off", TCG_X86, Some("pvpanic")),
+fn machine(arch: Arch, board: Board) -> (&'static str, &'static str, Option<&'static str>) {
+    match (arch, board) {
+        (Arch::X86_64, Board::Default) => ("q35,vmport=off", TCG_X86, Some("pvpanic")),
+        (Arch::X86_64, Board::Pc) => ("pc,vmport=off", TCG_X86, Some("pvpanic")),
+        // Without ACPI, because with it TCG gives this board no clock that the kernel would trust.
+        (Arch::X86_64, Board::Microvm) => ("microvm,acpi=off", TCG_X86, None),
         // `-cpu max` costs 3 s of a boot here: pointer authentication is emulated at full strength.
-        Arch::Aarch64 => ("virt,gic-version=max", "cortex-a57", Some("pvpanic-pci")),
-        Arch::Riscv64 => ("virt", "rv64", Some("pvpanic-pci")),
+        (Arch::Aarch64, _) => ("virt,gic-version=max", "cortex-a57", Some("pvpanic-pci")),
+        (Arch::Riscv64, _) => ("virt", "rv64", Some("pvpanic-pci")),
     }
 }
 
 /// QEMU's arguments, without the program.
 pub fn argv(config: &MachineConfig, accelerator: Accelerator, session: &Session) -> Vec<OsString> {
     let mut argv = Vec::new();
-    let (board, emulated_cpu, panic_device) = machine(config.arch);
+    let (board, emulated_cpu, panic_device) = machine(config.arch, config.board);
+    let virtio = Virtio(config.board);
     let host_cpu = if accelerator == Accelerator::Kvm { "host" } else { emulated_cpu };
     let mut add = |option: &str, value: &str| {
         argv.extend([option, value].map(OsString::from).into_iter().filter(|v| !v.is_empty()))
@@ -59,12 +63,26 @@ pub fn argv(config: &MachineConfig, accelerator: Accelerator, session: &Session)
         let readonly = if *readonly { "on" } else { "off" };
         add("-drive", &format!("if=pflash,unit={unit},format=raw,readonly={readonly},file={}", escape(path)));
     }
-    add("-device", "virtio-rng-pci");
+    add("-device", &virtio.device("virtio-rng"));
     if let Some(device) = panic_device {
         add("-device", device);
     }
-    if config.usb {
+    let root = session.boot.iter();
+    let buses: Vec<Bus> = root.clone().map(|boot| boot.bus).chain(session.disks.iter().map(|disk| disk.bus)).collect();
+    if config.usb || buses.contains(&Bus::Usb) {
         add("-device", "qemu-xhci");
+    }
+    if buses.contains(&Bus::Scsi) {
+        add("-device", &virtio.device("virtio-scsi"));
+    }
+    for boot in root {
+        // What was built stays as it was: the machine's writes go with it.
+        let (medium, snapshot) = if boot.cd { ("cdrom,readonly=on", "") } else { ("disk", ",snapshot=on") };
+        let path = escape(&boot.path);
+        add("-drive", &format!("if=none,id=boot,media={medium},format={}{snapshot},file={path}", boot.format));
+        let device = if boot.cd { "ide-cd".to_owned() } else { virtio.disk(boot.bus, "boot") };
+        let order = if config.board == Board::Microvm { "" } else { ",bootindex=0" };
+        add("-device", &format!("{device},drive=boot{order}"));
     }
     for (index, disk) in session.disks.iter().enumerate() {
         let node = json!({
@@ -74,32 +92,62 @@ pub fn argv(config: &MachineConfig, accelerator: Accelerator, session: &Session)
             "file": {"driver": "file", "filename": disk.path.to_string_lossy(), "discard": "unmap"},
         });
         add("-blockdev", &node.to_string());
-        add("-device", &format!("virtio-blk-pci,drive=disk{index}"));
+        let name = format!("disk{index}");
+        add("-device", &format!("{},drive={name}", virtio.disk(disk.bus, &name)));
     }
     if let Some(netdev) = netdev(config) {
         add("-netdev", &netdev);
         let mac = session.mac.as_ref().map(|mac| format!(",mac={mac}")).unwrap_or_default();
         // An empty romfile keeps iPXE out of the boot, and Debian's package of it off the list of what is needed.
-        add("-device", &format!("virtio-net-pci,netdev=net0,romfile={mac}"));
+        let rom = if config.board == Board::Microvm { "" } else { ",romfile=" };
+        add("-device", &format!("{},netdev=net0{rom}{mac}", virtio.device("virtio-net")));
     }
     for device in &config.devices {
         add("-device", device);
     }
-    add("-kernel", &config.artefact.kernel.to_string_lossy());
-    if let Some(initrd) = &config.artefact.initrd {
-        // QEMU takes a comma for the start of a second initrd only with multiboot kernels, where it must be doubled.
-        add("-initrd", &initrd.to_string_lossy());
-    }
-    // At the front: what follows a `--` is for init.
-    let timer = (config.arch == Arch::X86_64 && accelerator == Accelerator::Tcg).then_some(TCG_X86_ARGUMENT);
-    let words = timer.into_iter().chain([config.artefact.cmdline.as_str()]);
-    let words: Vec<&str> = words.chain(config.append.iter().map(String::as_str)).filter(|w| !w.is_empty()).collect();
-    let cmdline = words.join(" ");
-    if !cmdline.is_empty() {
-        add("-append", &cmdline);
+    match &config.artefact.boot {
+        Boot::Kernel { kernel, initrd, .. } => {
+            add("-kernel", &kernel.to_string_lossy());
+            if let Some(initrd) = initrd {
+                // QEMU takes a comma for the start of a second initrd only with multiboot kernels, where it must be doubled.
+                add("-initrd", &initrd.to_string_lossy());
+            }
+            // At the front: what follows a `--` is for init.
+            let timer = (config.arch == Arch::X86_64 && accelerator == Accelerator::Tcg).then_some(TCG_X86_ARGUMENT);
+            let words = timer.into_iter().chain([config.artefact.cmdline.as_str()]);
+            let words = words.chain(config.append.iter().map(String::as_str)).filter(|w| !w.is_empty());
+            let cmdline = words.collect::<Vec<_>>().join(" ");
+            if !cmdline.is_empty() {
+                add("-append", &cmdline);
+            }
+        }
+        // The firmware finds it as it would a kernel.
+        Boot::Uki(path) => add("-kernel", &path.to_string_lossy()),
+        Boot::Disk { .. } | Boot::Iso { .. } | Boot::Archive(_) => {}
     }
     argv.extend(config.extra.iter().cloned());
     argv
+}
+
+/// How virtio devices are called on a board, and the disks beside them.
+#[derive(Clone, Copy)]
+struct Virtio(Board);
+
+impl Virtio {
+    fn device(self, name: &str) -> String {
+        format!("{name}-{}", if self.0 == Board::Microvm { "device" } else { "pci" })
+    }
+
+    /// The device of a disk; `name` makes a serial number where one must be.
+    fn disk(self, bus: Bus, name: &str) -> String {
+        match bus {
+            Bus::Virtio => self.device("virtio-blk"),
+            Bus::Ide => "ide-hd".to_owned(),
+            Bus::Scsi => "scsi-hd".to_owned(),
+            Bus::Nvme => format!("nvme,serial={name}"),
+            Bus::Usb => "usb-storage".to_owned(),
+        }
+    }
 }
 
 fn netdev(config: &MachineConfig) -> Option<String> {
@@ -128,12 +176,12 @@ fn escape(path: &Path) -> String {
 mod tests {
     use super::*;
     use crate::disk::PreparedDisk;
+    use crate::session::BootMedium;
     use crate::{Artefact, DiskFormat, Publish};
 
     fn artefact() -> Artefact {
         Artefact {
-            kernel: "web-kernel".into(),
-            initrd: Some("web-initrd.img".into()),
+            boot: Boot::Kernel { kernel: "web-kernel".into(), initrd: Some("web-initrd.img".into()), root: None },
             cmdline: "console=ttyS0 quiet".into(),
             prefix: "web".into(),
         }
@@ -178,9 +226,53 @@ mod tests {
     }
 
     #[test]
+    fn firmware_boots_disks_and_isos_from_whatever_they_are_attached_to() {
+        let boot = |format, bus, cd| {
+            let mut session = session();
+            session.boot = Some(BootMedium { path: "web,1.img".into(), format, bus, cd });
+            session
+        };
+        for (board, session, expected) in [
+            (
+                Board::Default,
+                boot(DiskFormat::Qcow2, Bus::Virtio, false),
+                "-drive\nif=none,id=boot,media=disk,format=qcow2,snapshot=on,file=web,,1.img\n-device\nvirtio-blk-pci,drive=boot,bootindex=0",
+            ),
+            (Board::Pc, boot(DiskFormat::Raw, Bus::Ide, false), "-device\nide-hd,drive=boot,bootindex=0"),
+            (
+                Board::Default,
+                boot(DiskFormat::Raw, Bus::Scsi, false),
+                "-device\nvirtio-scsi-pci\n-drive\nif=none,id=boot,media=disk,format=raw,snapshot=on,file=web,,1.img\n-device\nscsi-hd",
+            ),
+            (Board::Default, boot(DiskFormat::Raw, Bus::Nvme, false), "nvme,serial=boot,drive=boot,bootindex=0"),
+            (Board::Default, boot(DiskFormat::Raw, Bus::Usb, false), "usb-storage,drive=boot,bootindex=0"),
+            (
+                Board::Default,
+                boot(DiskFormat::Raw, Bus::Ide, true),
+                "media=cdrom,readonly=on,format=raw,file=web,,1.img\n-device\nide-cd,drive=boot,bootindex=0",
+            ),
+            (
+                Board::Microvm,
+                boot(DiskFormat::Raw, Bus::Virtio, false),
+                "-device\nvirtio-blk-device,drive=boot\n-netdev",
+            ),
+        ] {
+            let iso = Boot::Iso { path: "unused".into(), bios: true };
+            let artefact = Artefact { boot: iso, ..artefact() };
+            let config = MachineConfig { arch: Arch::X86_64, board, ..MachineConfig::new(artefact) };
+            let words = words(&config, Accelerator::Tcg, &session);
+            assert!(words.contains(expected), "{expected:?} is not in\n{words}");
+            assert!(!words.contains("-kernel") && !words.contains("-append"), "{words}");
+        }
+        let uki = Artefact { boot: Boot::Uki("web.efi".into()), ..artefact() };
+        let config = MachineConfig { arch: Arch::X86_64, ..MachineConfig::new(uki) };
+        assert!(words(&config, Accelerator::Tcg, &session()).ends_with("-kernel\nweb.efi"));
+    }
+
+    #[test]
     fn each_option_reaches_qemu() {
         let base = MachineConfig { arch: Arch::X86_64, ..MachineConfig::new(artefact()) };
-        let disk = |path: &str, format| PreparedDisk { path: path.into(), format };
+        let disk = |path: &str, format| PreparedDisk { path: path.into(), format, bus: Bus::Virtio };
         for (config, session, expected) in [
             (MachineConfig { memory_mib: 96, ..base.clone() }, session(), "-m\n96"),
             (MachineConfig { cpus: 2, ..base.clone() }, session(), "-smp\n2"),

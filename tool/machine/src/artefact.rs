@@ -1,23 +1,64 @@
-//! What is booted: the files that `bootwright build` wrote, found by path or by name.
+//! What is booted: the files that `bootwright build` wrote, found by path or by name, and what each is by its content.
 //!
 //! LinuxKit's names: `N-kernel`, `N-initrd.img`, `N-cmdline` for a build called `N`. The user may name the build (`N`,
-//! `dir/N`), any of its files, its YAML file, or a kernel by itself.
+//! `dir/N`), any of its files, its YAML file, a kernel by itself, or a disk, ISO or UKI whatever it is called.
 
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-/// A kernel, what it unpacks, and what it is told.
+use crate::DiskFormat;
+use crate::medium::Medium;
+
+/// What boots, and what is known of it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Artefact {
-    /// The kernel.
-    pub kernel: PathBuf,
-    /// The initrd.
-    pub initrd: Option<PathBuf>,
-    /// The command line, verbatim.
+    /// The files and who boots them.
+    pub boot: Boot,
+    /// The kernel's command line, verbatim, where it is known.
     pub cmdline: String,
     /// Path and name without the endings: what `PREFIX-state` is named after.
     pub prefix: PathBuf,
+}
+
+/// Who boots what.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Boot {
+    /// QEMU loads a kernel.
+    Kernel {
+        /// The kernel.
+        kernel: PathBuf,
+        /// The initrd.
+        initrd: Option<PathBuf>,
+        /// A root filesystem, which becomes the first disk.
+        root: Option<PathBuf>,
+    },
+    /// Firmware boots an EFI program that QEMU hands to it.
+    Uki(PathBuf),
+    /// Firmware boots a disk.
+    Disk {
+        /// The disk.
+        path: PathBuf,
+        /// Its format.
+        format: DiskFormat,
+        /// Whether a BIOS can; else it takes UEFI.
+        bios: bool,
+    },
+    /// Firmware boots an ISO.
+    Iso {
+        /// The ISO.
+        path: PathBuf,
+        /// Whether a BIOS can; else it takes UEFI.
+        bios: bool,
+    },
+    /// Firmware boots the disk in an archive.
+    Archive(PathBuf),
+}
+
+impl Default for Boot {
+    fn default() -> Self {
+        Self::Kernel { kernel: PathBuf::new(), initrd: None, root: None }
+    }
 }
 
 /// No machine was found, or one that cannot be read.
@@ -67,6 +108,28 @@ impl ArtefactError {
 const KERNEL: &str = "-kernel";
 const INITRD: &str = "-initrd.img";
 const CMDLINE: &str = "-cmdline";
+/// Root filesystems beside a kernel, each with the small initrd that a kernel without the drivers needs.
+const ROOTS: [(&str, &str); 3] =
+    [("-squashfs.img", "-squashfs-initrd.img"), ("-erofs.img", "-erofs-initrd.img"), (".iso", "-iso-initrd.img")];
+/// One file that firmware boots, the likeliest first.
+const WHOLE: [&str; 16] = [
+    ".img",
+    ".qcow2",
+    ".iso",
+    ".efi",
+    "-bios.img",
+    "-efi.img",
+    "-efi.qcow2",
+    "-efi.iso",
+    "-efi-initrd.iso",
+    ".raw",
+    ".vhd",
+    "-azure.vhd",
+    ".vhdx",
+    ".vmdk",
+    ".ova",
+    ".img.tar.gz",
+];
 
 impl Artefact {
     /// Finds a build by its name, one of its files, or its YAML file (whose build lies in the current directory).
@@ -75,30 +138,75 @@ impl Artefact {
     }
 
     fn find_in(name: &str, here: &Path) -> Result<Self, ArtefactError> {
+        let given = here.join(name);
+        if given.is_file()
+            && let Some(found) = Self::of_file(&given)?
+        {
+            return Ok(found);
+        }
         let mut prefixes = vec![name.to_owned()];
-        prefixes.extend([KERNEL, INITRD, CMDLINE].iter().filter_map(|e| name.strip_suffix(e)).map(str::to_owned));
+        let endings =
+            [KERNEL, INITRD, CMDLINE].into_iter().chain(ROOTS.into_iter().flat_map(|(root, initrd)| [initrd, root]));
+        prefixes.extend(endings.filter_map(|e| name.strip_suffix(e)).map(str::to_owned));
         if is_yaml(Path::new(name)) {
             let stem = Path::new(name).file_stem().map(|s| s.to_string_lossy().into_owned()).unwrap_or_default();
             prefixes.push(stem);
             prefixes.extend(name.rsplit_once('.').map(|(prefix, _)| prefix.to_owned()));
         }
         let mut looked = Vec::new();
-        for prefix in prefixes {
+        for prefix in &prefixes {
             let prefix = here.join(prefix);
             let kernel = with_ending(&prefix, KERNEL);
             if kernel.is_file() {
-                let initrd = with_ending(&prefix, INITRD);
-                if !initrd.is_file() {
-                    return Err(ArtefactError::Incomplete { prefix, missing: initrd });
-                }
-                let cmdline = cmdline(&with_ending(&prefix, CMDLINE))?;
-                return Ok(Self { kernel, initrd: Some(initrd), cmdline, prefix });
+                return Self::of_kernel(kernel, prefix);
             }
             if !looked.contains(&kernel) {
                 looked.push(kernel);
             }
         }
+        for path in prefixes.iter().flat_map(|prefix| WHOLE.map(|ending| with_ending(&here.join(prefix), ending))) {
+            if path.is_file()
+                && let Some(found) = Self::of_file(&path)?
+            {
+                return Ok(found);
+            }
+        }
         Err(ArtefactError::NotFound { name: name.into(), looked })
+    }
+
+    /// What a file is by itself; none if it is one of several.
+    fn of_file(path: &Path) -> Result<Option<Self>, ArtefactError> {
+        if path.extension().is_some_and(|e| e == "json") {
+            return firecracker(path);
+        }
+        let medium = Medium::of(path).map_err(|source| ArtefactError::Read { path: path.into(), source })?;
+        let path = path.to_owned();
+        let prefix = path.with_extension("");
+        let boot = match medium {
+            Some(Medium::Uki) => Boot::Uki(path),
+            Some(Medium::Disk { format, bios }) => Boot::Disk { path, format, bios },
+            Some(Medium::Iso { bios }) => Boot::Iso { path, bios },
+            Some(Medium::Archive) => Boot::Archive(path),
+            Some(Medium::Kernel | Medium::Root) | None => return Ok(None),
+        };
+        Ok(Some(Self { boot, cmdline: String::new(), prefix }))
+    }
+
+    /// A kernel and what lies beside it: an initrd with all of it, or a root filesystem.
+    fn of_kernel(kernel: PathBuf, prefix: PathBuf) -> Result<Self, ArtefactError> {
+        let existing = |ending: &str| Some(with_ending(&prefix, ending)).filter(|path| path.is_file());
+        let (initrd, root) = match existing(INITRD) {
+            Some(initrd) => (Some(initrd), None),
+            None => match ROOTS.into_iter().find_map(|(root, initrd)| Some((existing(root)?, existing(initrd)))) {
+                Some((root, initrd)) => (initrd, Some(root)),
+                None => {
+                    let missing = with_ending(&prefix, INITRD);
+                    return Err(ArtefactError::Incomplete { prefix, missing });
+                }
+            },
+        };
+        let cmdline = cmdline(&with_ending(&prefix, CMDLINE))?;
+        Ok(Self { boot: Boot::Kernel { kernel, initrd, root }, cmdline, prefix })
     }
 
     /// A kernel named by itself, with the initrd and command line beside it where they exist.
@@ -114,8 +222,69 @@ impl Artefact {
             Some(path) => read(path)?,
             None => cmdline(&with_ending(&prefix, CMDLINE))?,
         };
-        Ok(Self { kernel: kernel.into(), initrd, cmdline, prefix })
+        Ok(Self { boot: Boot::Kernel { kernel: kernel.into(), initrd, root: None }, cmdline, prefix })
     }
+
+    /// A kernel that QEMU loads, with this initrd and command line.
+    #[must_use]
+    pub fn direct(kernel: PathBuf, initrd: Option<PathBuf>, cmdline: &str) -> Self {
+        let prefix = kernel.clone();
+        Self { boot: Boot::Kernel { kernel, initrd, root: None }, cmdline: cmdline.to_owned(), prefix }
+    }
+
+    /// A disk or an ISO as a file, whatever it is called.
+    ///
+    /// # Errors
+    ///
+    /// It cannot be read, or is nothing that firmware boots.
+    pub fn whole(path: &Path) -> Result<Self, ArtefactError> {
+        let none = || ArtefactError::NotFound { name: path.display().to_string(), looked: vec![path.to_owned()] };
+        Self::of_file(path)?.ok_or_else(none)
+    }
+
+    /// The kernel that QEMU loads; none where firmware boots.
+    #[must_use]
+    pub fn kernel(&self) -> Option<&Path> {
+        match &self.boot {
+            Boot::Kernel { kernel, .. } => Some(kernel),
+            _ => None,
+        }
+    }
+
+    /// The initrd that QEMU loads.
+    #[must_use]
+    pub fn initrd(&self) -> Option<&Path> {
+        match &self.boot {
+            Boot::Kernel { initrd, .. } => initrd.as_deref(),
+            _ => None,
+        }
+    }
+
+    /// Whether it takes UEFI.
+    #[must_use]
+    pub fn needs_uefi(&self) -> bool {
+        match &self.boot {
+            Boot::Uki(_) => true,
+            Boot::Disk { bios, .. } | Boot::Iso { bios, .. } => !bios,
+            Boot::Kernel { .. } | Boot::Archive(_) => false,
+        }
+    }
+}
+
+/// Firecracker's configuration, whose paths are relative to it; none if it is another JSON file.
+fn firecracker(path: &Path) -> Result<Option<Artefact>, ArtefactError> {
+    let Ok(json) = serde_json::from_str::<serde_json::Value>(&read(path)?) else { return Ok(None) };
+    let beside = |value: &serde_json::Value| Some(path.parent().unwrap_or(Path::new("")).join(value.as_str()?));
+    let source = &json["boot-source"];
+    let Some(kernel) = beside(&source["kernel_image_path"]) else { return Ok(None) };
+    let root = json["drives"].as_array().into_iter().flatten().find(|drive| drive["is_root_device"] == true);
+    let boot = Boot::Kernel {
+        kernel,
+        initrd: beside(&source["initrd_path"]),
+        root: root.and_then(|drive| beside(&drive["path_on_host"])),
+    };
+    let cmdline = source["boot_args"].as_str().unwrap_or_default().to_owned();
+    Ok(Some(Artefact { boot, cmdline, prefix: path.with_extension("") }))
 }
 
 fn cmdline(path: &Path) -> Result<String, ArtefactError> {
@@ -157,13 +326,44 @@ mod tests {
         }
         for name in ["web", "web-kernel", "web-initrd.img", "web-cmdline", "web.yml", "specs/web.yaml"] {
             let found = Artefact::find_in(name, dir.path()).unwrap_or_else(|e| panic!("{name}: {e}"));
-            assert_eq!(found.kernel, dir.path().join("web-kernel"), "{name}");
-            assert_eq!(found.initrd, Some(dir.path().join("web-initrd.img")), "{name}");
+            assert_eq!(found.kernel(), Some(&*dir.path().join("web-kernel")), "{name}");
+            assert_eq!(found.initrd(), Some(&*dir.path().join("web-initrd.img")), "{name}");
             assert_eq!(found.cmdline, "console=ttyS0 quiet", "{name}");
             assert_eq!(found.prefix, dir.path().join("web"), "{name}");
         }
         let explicit = Artefact::explicit(&dir.path().join("web-kernel"), None, None).unwrap();
         assert_eq!(explicit, Artefact::find_in("web", dir.path()).unwrap());
+    }
+
+    #[test]
+    fn a_root_beside_a_kernel_and_whole_disks_are_found() {
+        let dir = tempfile::tempdir().unwrap();
+        let write = |name: &str, bytes: &[u8]| fs::write(dir.path().join(name), bytes).unwrap();
+        write("r-kernel", b"k");
+        write("r-squashfs.img", b"hsqs");
+        let root = dir.path().join("r-squashfs.img");
+        for name in ["r", "r-squashfs.img", "r.yml"] {
+            let found = Artefact::find_in(name, dir.path()).unwrap_or_else(|e| panic!("{name}: {e}"));
+            let kernel = dir.path().join("r-kernel");
+            assert_eq!(found.boot, Boot::Kernel { kernel, initrd: None, root: Some(root.clone()) }, "{name}");
+        }
+        let mut sector = vec![0; 512];
+        sector[510..].copy_from_slice(&[0x55, 0xaa]);
+        write("d-efi.img", &sector);
+        for name in ["d", "d-efi.img", "d.yml"] {
+            let found = Artefact::find_in(name, dir.path()).unwrap_or_else(|e| panic!("{name}: {e}"));
+            let path = dir.path().join("d-efi.img");
+            assert_eq!(found.boot, Boot::Disk { path, format: DiskFormat::Raw, bios: false }, "{name}");
+            assert!(found.needs_uefi());
+        }
+        let config = r#"{"boot-source": {"kernel_image_path": "f-vmlinux", "boot_args": "console=ttyS0"},
+                         "drives": [{"path_on_host": "f-rootfs.img", "is_root_device": true}]}"#;
+        write("f-firecracker.json", config.as_bytes());
+        let found = Artefact::find_in("f-firecracker.json", dir.path()).unwrap();
+        let place = |name: &str| dir.path().join(name);
+        let root = Some(place("f-rootfs.img"));
+        assert_eq!(found.boot, Boot::Kernel { kernel: place("f-vmlinux"), initrd: None, root });
+        assert_eq!(found.cmdline, "console=ttyS0");
     }
 
     #[test]

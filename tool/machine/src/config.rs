@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
-use crate::{AccelChoice, Artefact, Disk, Error, ParseError, Publish};
+use crate::{AccelChoice, Artefact, Bus, Disk, Error, ParseError, Publish};
 
 /// A machine to be run.
 #[derive(Clone, Debug)]
@@ -17,6 +17,10 @@ pub struct MachineConfig {
     pub append: Vec<String>,
     /// Of which architecture it is.
     pub arch: Arch,
+    /// On which board.
+    pub board: Board,
+    /// What the disk that boots is attached to; none: virtio, and an ISO is a CD.
+    pub boot_bus: Option<Bus>,
     /// Memory in MiB.
     pub memory_mib: u64,
     /// Number of CPUs.
@@ -60,6 +64,8 @@ impl MachineConfig {
             artefact,
             append: Vec::new(),
             arch: Arch::host(),
+            board: Board::Default,
+            boot_bus: None,
             memory_mib: 1024,
             cpus: 1,
             cpu: None,
@@ -91,8 +97,15 @@ impl MachineConfig {
         if self.cpus == 0 {
             return Err(Error::Conflict("a machine needs a CPU: `--cpus` is 0"));
         }
-        if self.uefi && self.firmware.is_none() && self.arch != Arch::X86_64 {
-            return Err(Error::Conflict("`--uefi` on this architecture needs the firmware: `--fw FILE`"));
+        let uefi = self.uefi || self.artefact.needs_uefi();
+        if uefi && self.firmware.is_none() && self.arch != Arch::X86_64 {
+            return Err(Error::Conflict("UEFI on this architecture needs the firmware: `--fw FILE`"));
+        }
+        if !self.append.is_empty() && self.artefact.kernel().is_none() {
+            return Err(Error::Conflict("`--append` works where QEMU loads the kernel; here firmware does"));
+        }
+        if self.board == Board::Microvm && self.artefact.kernel().is_none() {
+            return Err(Error::Conflict("`--machine microvm` has no firmware that boots disks: it takes a kernel"));
         }
         Ok(())
     }
@@ -159,6 +172,31 @@ impl FromStr for Arch {
     }
 }
 
+/// A board of QEMU's.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Board {
+    /// `q35` on x86-64, `virt` elsewhere.
+    #[default]
+    Default,
+    /// The older PC.
+    Pc,
+    /// A board like Firecracker's: virtio devices without PCI.
+    Microvm,
+}
+
+impl FromStr for Board {
+    type Err = ParseError;
+
+    fn from_str(text: &str) -> Result<Self, ParseError> {
+        match text {
+            "q35" | "virt" => Ok(Self::Default),
+            "pc" => Ok(Self::Pc),
+            "microvm" => Ok(Self::Microvm),
+            _ => Err(ParseError::new(text, "machine", "it is none of `q35`, `pc`, `microvm`")),
+        }
+    }
+}
+
 /// How the machine is connected.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Network {
@@ -213,11 +251,14 @@ mod tests {
     fn contradictions_are_refused() {
         let good = MachineConfig::new(Artefact::default());
         good.check().unwrap();
+        let uki = Artefact { boot: crate::Boot::Uki("web.efi".into()), ..Artefact::default() };
         for bad in [
             MachineConfig { network: Network::None, publish: vec![Publish::tcp(1, 1)], ..good.clone() },
             MachineConfig { memory_mib: 0, ..good.clone() },
             MachineConfig { cpus: 0, ..good.clone() },
-            MachineConfig { uefi: true, arch: Arch::Aarch64, ..good },
+            MachineConfig { uefi: true, arch: Arch::Aarch64, ..good.clone() },
+            MachineConfig { append: vec!["x".into()], artefact: uki.clone(), ..good.clone() },
+            MachineConfig { board: Board::Microvm, artefact: uki, ..good },
         ] {
             bad.check().unwrap_err();
         }

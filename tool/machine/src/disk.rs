@@ -1,6 +1,6 @@
 //! `--disk [file=]PATH[,size=N[M|G]][,format=F]`: disks of the machine, as LinuxKit spells them (parity table 9).
 //!
-//! They are virtio disks (`/dev/vda`, …). A format that is not given is read from the file's first bytes, never guessed
+//! They are virtio disks (`/dev/vda`, …) unless `bus=` says otherwise. A format that is not given is read from the file's first bytes, never guessed
 //! by QEMU, which would let a guest turn its raw disk into one that names host files. A new disk is a sparse raw file
 //! unless its format or its extension says otherwise, so that making one needs no further tool.
 
@@ -22,6 +22,45 @@ pub struct Disk {
     pub size_mib: Option<u64>,
     /// Its format, if said.
     pub format: Option<DiskFormat>,
+    /// What it is attached to.
+    pub bus: Bus,
+}
+
+/// What a disk is attached to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Bus {
+    /// A virtio block device.
+    #[default]
+    Virtio,
+    /// The board's own controller: IDE on `pc`, AHCI on `q35`.
+    Ide,
+    /// A virtio SCSI controller.
+    Scsi,
+    /// An NVMe controller.
+    Nvme,
+    /// A USB stick.
+    Usb,
+}
+
+impl Bus {
+    const ALL: [(Self, &'static str); 5] =
+        [(Self::Virtio, "virtio"), (Self::Ide, "ide"), (Self::Scsi, "scsi"), (Self::Nvme, "nvme"), (Self::Usb, "usb")];
+}
+
+impl fmt::Display for Bus {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let name = Self::ALL.into_iter().find(|(bus, _)| bus == self).map_or("", |(_, name)| name);
+        f.write_str(name)
+    }
+}
+
+impl FromStr for Bus {
+    type Err = ParseError;
+
+    fn from_str(text: &str) -> Result<Self, ParseError> {
+        let found = Self::ALL.into_iter().find(|(_, name)| *name == text).map(|(bus, _)| bus);
+        found.ok_or_else(|| ParseError::new(text, "bus", "it is none of `virtio`, `ide`, `scsi`, `nvme`, `usb`"))
+    }
 }
 
 /// Formats that QEMU reads and writes.
@@ -43,7 +82,7 @@ impl DiskFormat {
     const ALL: [Self; 5] = [Self::Raw, Self::Qcow2, Self::Vpc, Self::Vhdx, Self::Vmdk];
 
     /// The format that the first bytes of a file show.
-    fn of(head: &[u8]) -> Self {
+    pub(crate) fn of(head: &[u8]) -> Self {
         match head {
             [b'Q', b'F', b'I', 0xfb, ..] => Self::Qcow2,
             [b'K', b'D', b'M', b'V', ..] => Self::Vmdk,
@@ -92,8 +131,9 @@ impl FromStr for Disk {
                         wrong(format!("the format `{format}` is not one of `raw`, `qcow2`, `vpc`, `vhdx`, `vmdk`"))
                     })?);
                 }
+                Some(("bus", bus)) => disk.bus = bus.parse().map_err(|e: ParseError| wrong(e.to_string()))?,
                 None if index == 0 && !part.is_empty() => disk.path = Some(part.into()),
-                _ => return Err(wrong(format!("`{part}` is none of `file=PATH`, `size=N[M|G]`, `format=F`"))),
+                _ => return Err(wrong(format!("`{part}` is none of `file=PATH`, `size=N[M|G]`, `format=F`, `bus=B`"))),
             }
         }
         if disk.path.is_none() && disk.size_mib.is_none() {
@@ -110,6 +150,8 @@ pub struct PreparedDisk {
     pub path: PathBuf,
     /// Its format.
     pub format: DiskFormat,
+    /// What it is attached to.
+    pub bus: Bus,
 }
 
 impl Disk {
@@ -120,7 +162,7 @@ impl Disk {
             Ok(file) => {
                 let mut head = Vec::with_capacity(8);
                 file.take(8).read_to_end(&mut head).map_err(Error::file("read", &path))?;
-                Ok(PreparedDisk { format: self.format.unwrap_or_else(|| DiskFormat::of(&head)), path })
+                Ok(PreparedDisk { format: self.format.unwrap_or_else(|| DiskFormat::of(&head)), path, bus: self.bus })
             }
             Err(e) if e.kind() == io::ErrorKind::NotFound => {
                 let Some(mib) = self.size_mib else { return Err(Error::NoDisk { path }) };
@@ -133,7 +175,7 @@ impl Disk {
                 };
                 let format = self.format.unwrap_or(by_name);
                 create(&path, format, mib)?;
-                Ok(PreparedDisk { path, format })
+                Ok(PreparedDisk { path, format, bus: self.bus })
             }
             Err(e) => Err(Error::file("open", path)(e)),
         }
@@ -162,7 +204,7 @@ mod tests {
     use super::*;
 
     fn disk(path: Option<&str>, size_mib: Option<u64>, format: Option<DiskFormat>) -> Disk {
-        Disk { path: path.map(Into::into), size_mib, format }
+        Disk { path: path.map(Into::into), size_mib, format, bus: Bus::Virtio }
     }
 
     #[test]
@@ -172,6 +214,7 @@ mod tests {
             ("file=a.img,size=512M", disk(Some("a.img"), Some(512), None)),
             ("a.img,size=2G,format=qcow2", disk(Some("a.img"), Some(2048), Some(DiskFormat::Qcow2))),
             ("size=1", disk(None, Some(1024), None)),
+            ("a,bus=nvme", Disk { bus: Bus::Nvme, ..disk(Some("a"), None, None) }),
             ("format=raw,size=1M,file=b", disk(Some("b"), Some(1), Some(DiskFormat::Raw))),
         ] {
             assert_eq!(text.parse(), Ok(expected), "{text}");
@@ -187,6 +230,7 @@ mod tests {
             ("a,size=4T", "`4T` is no size"),
             ("a,size=18446744073709551615G", "is no size"),
             ("a,format=qed", "`qed` is not one of"),
+            ("a,bus=floppy", "it is none of `virtio`"),
             ("a,b", "`b` is none of"),
             ("a,speed=1", "`speed=1` is none of"),
         ] {
@@ -199,7 +243,8 @@ mod tests {
     fn a_new_disk_is_sparse_and_an_old_one_is_kept_and_recognised() {
         let dir = tempfile::tempdir().unwrap();
         let new = "size=3M".parse::<Disk>().unwrap().prepare(1, dir.path()).unwrap();
-        assert_eq!(new, PreparedDisk { path: dir.path().join("disk1.img"), format: DiskFormat::Raw });
+        let path = dir.path().join("disk1.img");
+        assert_eq!(new, PreparedDisk { path, format: DiskFormat::Raw, bus: Bus::Virtio });
         assert_eq!(new.path.metadata().unwrap().len(), 3 << 20);
 
         for (head, format) in [

@@ -490,8 +490,11 @@ impl State {
     }
 }
 
-/// Whether the kernel's command line makes the serial port a console.
+/// Whether the kernel's command line makes the serial port a console; where the line is not known, it is taken to.
 fn names_serial(config: &MachineConfig) -> bool {
+    if config.artefact.kernel().is_none() {
+        return true;
+    }
     let words = config.append.iter().chain([&config.artefact.cmdline]).flat_map(|text| text.split_whitespace());
     words
         .filter_map(|word| word.strip_prefix("console="))

@@ -1,4 +1,4 @@
-//! Running machines: a kernel, an initrd and a command line in QEMU, watched until they end.
+//! Running machines: whatever `bootwright build` writes, in QEMU, watched until it ends.
 //!
 //! [`MachineConfig`] says what machine it is; [`argv`] turns it into QEMU's arguments and is pure. [`Guest`] is one
 //! QEMU: its serial console comes through a pipe, everything else through QMP, and it dies with us. [`run`] is what the
@@ -15,6 +15,7 @@ mod disk;
 mod error;
 mod guest;
 mod log;
+mod medium;
 mod outcome;
 mod process;
 mod publish;
@@ -26,16 +27,16 @@ mod terminal;
 
 pub use accel::{AccelChoice, Accelerator, Verdict, Verdicts};
 pub use argv::argv;
-pub use artefact::{Artefact, ArtefactError};
+pub use artefact::{Artefact, ArtefactError, Boot};
 pub use bootwright_bundle::Ending;
-pub use config::{Arch, MachineConfig, Network};
+pub use config::{Arch, Board, MachineConfig, Network};
 pub use console::Console;
-pub use disk::{Disk, DiskFormat};
+pub use disk::{Bus, Disk, DiskFormat};
 pub use error::{Error, ParseError};
 pub use guest::{Guest, WaitError};
 pub use outcome::Outcome;
 pub use publish::{Protocol, Publish};
 pub use qmp::{Qmp, QmpError};
 pub use run::{SILENCE, run};
-pub use session::Session;
+pub use session::{BootMedium, Session};
 pub use terminal::Terminal;

@@ -10,7 +10,8 @@ use std::path::{Path, PathBuf};
 use tempfile::TempDir;
 
 use crate::disk::PreparedDisk;
-use crate::{Error, MachineConfig, Network};
+use crate::medium::{self, Medium};
+use crate::{Boot, Bus, DiskFormat, Error, MachineConfig, Network};
 
 /// Where Debian's package `ovmf` puts its firmware, and the file with the empty variable store.
 const OVMF: [(&str, &str); 2] = [
@@ -23,7 +24,9 @@ const OVMF: [(&str, &str); 2] = [
 pub struct Session {
     /// QEMU connects here.
     pub qmp: PathBuf,
-    /// Disks, in order.
+    /// What firmware boots, or the root beside a kernel: the first disk.
+    pub boot: Option<BootMedium>,
+    /// Further disks, in order.
     pub disks: Vec<PreparedDisk>,
     /// MAC address; none: QEMU's.
     pub mac: Option<String>,
@@ -31,6 +34,44 @@ pub struct Session {
     pub firmware: Vec<(PathBuf, bool)>,
     /// Keeps the temporary directory.
     _scratch: Option<TempDir>,
+}
+
+/// A disk or CD that was built.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BootMedium {
+    /// Its file.
+    pub path: PathBuf,
+    /// Its format.
+    pub format: DiskFormat,
+    /// What it is attached to.
+    pub bus: Bus,
+    /// Whether it is a CD.
+    pub cd: bool,
+}
+
+impl BootMedium {
+    fn of(config: &MachineConfig, state: &Path) -> Result<Option<Self>, Error> {
+        let bus = config.boot_bus.unwrap_or_default();
+        let disk = |path: &Path, format| Some(Self { path: path.to_owned(), format, bus, cd: false });
+        Ok(match &config.artefact.boot {
+            Boot::Kernel { root, .. } => root.as_deref().and_then(|path| disk(path, DiskFormat::Raw)),
+            Boot::Uki(_) => None,
+            Boot::Disk { path, format, .. } => disk(path, *format),
+            // A stick, or a disk that it was copied to, where a bus is named.
+            Boot::Iso { path, .. } => {
+                let cd = config.boot_bus.is_none();
+                Some(Self { path: path.clone(), format: DiskFormat::Raw, bus, cd })
+            }
+            Boot::Archive(archive) => {
+                let path = medium::unpack(archive, state).map_err(Error::file("unpack", archive))?;
+                let format = match Medium::of(&path).map_err(Error::file("read", &path))? {
+                    Some(Medium::Disk { format, .. }) => format,
+                    _ => return Err(Error::Conflict("the archive's disk is none that boots")),
+                };
+                disk(&path, format)
+            }
+        })
+    }
 }
 
 impl Session {
@@ -47,6 +88,7 @@ impl Session {
                 scratch.insert(dir).path().to_owned()
             }
         };
+        let boot = BootMedium::of(config, &state)?;
         let disks = config.disks.iter().enumerate().map(|(index, disk)| disk.prepare(index, &state));
         let disks = disks.collect::<Result<_, _>>()?;
         let bridged = matches!(config.network, Network::Tap(_) | Network::Bridge(_));
@@ -56,12 +98,12 @@ impl Session {
             None => None,
         };
         let firmware = firmware(config, &state)?;
-        Ok(Self { qmp, disks, mac, firmware, _scratch: scratch })
+        Ok(Self { qmp, boot, disks, mac, firmware, _scratch: scratch })
     }
 
     /// A session of given parts, for looking at [`crate::argv`] without a host.
     pub fn of(qmp: PathBuf, disks: Vec<PreparedDisk>, mac: Option<String>, firmware: Vec<(PathBuf, bool)>) -> Self {
-        Self { qmp, disks, mac, firmware, _scratch: None }
+        Self { qmp, boot: None, disks, mac, firmware, _scratch: None }
     }
 }
 
@@ -76,10 +118,10 @@ fn firmware(config: &MachineConfig, state: &Path) -> Result<Vec<(PathBuf, bool)>
     };
     match &config.firmware {
         Some(path) => Ok(vec![copy(path, "firmware.fd")?]),
-        None if config.uefi => {
+        None if config.uefi || config.artefact.needs_uefi() => {
             let found = OVMF.into_iter().find(|(code, vars)| Path::new(code).exists() && Path::new(vars).exists());
             let (code, vars) = found.ok_or(Error::Conflict(
-                "`--uefi` needs a firmware: install Debian's package `ovmf`, or name one with `--fw FILE`",
+                "UEFI needs a firmware: install Debian's package `ovmf`, or name one with `--fw FILE`",
             ))?;
             Ok(vec![(code.into(), true), copy(Path::new(vars), "uefi-vars.fd")?])
         }

@@ -8,7 +8,9 @@ use std::fs;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use bootwright_machine::{Accelerator, Disk, Error, Guest, MachineConfig, Network, Outcome, Publish, WaitError, run};
+use bootwright_machine::{
+    Accelerator, Artefact, Board, Bus, Disk, Error, Guest, MachineConfig, Network, Outcome, Publish, WaitError, run,
+};
 use common::{Finish, Recorder, tiny_machine};
 
 const LONG: Duration = Duration::from_secs(60);
@@ -58,10 +60,13 @@ fn auto_finds_a_way_on_this_host() {
 fn every_kind_of_device_is_taken() {
     let dir = tempfile::tempdir().unwrap();
     let mut config = tiny_machine(dir.path(), "hello\n", Finish::PowerOff);
-    config.artefact.initrd = Some(config.artefact.kernel.clone());
-    config.artefact.cmdline = "quiet".into();
-    let named = Disk { path: Some(dir.path().join("a,b.img")), size_mib: Some(1), format: None };
-    config.disks = vec!["size=1M".parse().unwrap(), named];
+    let kernel = config.artefact.kernel().unwrap().to_owned();
+    config.artefact = Artefact::direct(kernel.clone(), Some(kernel), "quiet");
+    let named = Disk { path: Some(dir.path().join("a,b.img")), size_mib: Some(1), ..Disk::default() };
+    config.disks = ["size=1M,bus=nvme", "size=1M,bus=scsi", "size=1M,bus=ide", "size=1M,bus=usb"]
+        .map(|d| d.parse().unwrap())
+        .into();
+    config.disks.push(named);
     config.network = Network::User;
     config.publish = vec![Publish::tcp(free_port(), 80)];
     config.usb = true;
@@ -70,6 +75,34 @@ fn every_kind_of_device_is_taken() {
     config.extra = ["-name", "tiny"].map(Into::into).to_vec();
     assert_eq!(run_it(&config).0, Outcome::PoweredOff);
     assert!(dir.path().join("a,b.img").exists());
+}
+
+/// A disk whose first sector says hello on the serial port, on every bus from which SeaBIOS boots.
+#[test]
+fn a_bios_boots_a_disk_from_every_bus_and_the_disk_stays_as_it_was() {
+    // mov si, 0x7c16; lodsb; test al, al; jz halt; mov dx, 0x3f8; out dx, al; jmp lodsb; halt: hlt; jmp halt
+    let code = b"\x31\xc0\x8e\xd8\xbe\x16\x7c\xac\x84\xc0\x74\x06\xba\xf8\x03\xee\xeb\xf5\xf4\xeb\xfd\x90hello\n\0";
+    let mut disk = vec![0; 1 << 20];
+    disk[..code.len()].copy_from_slice(code);
+    disk[510..512].copy_from_slice(&[0x55, 0xaa]);
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("disk.img");
+    fs::write(&path, &disk).unwrap();
+    for (board, bus) in [
+        (Board::Default, Bus::Virtio),
+        (Board::Pc, Bus::Ide),
+        (Board::Default, Bus::Ide),
+        (Board::Default, Bus::Scsi),
+        (Board::Default, Bus::Nvme),
+        (Board::Default, Bus::Usb),
+    ] {
+        let mut config = tiny_machine(dir.path(), "", Finish::Hang);
+        config.artefact = Artefact::whole(&path).unwrap();
+        (config.board, config.boot_bus) = (board, Some(bus));
+        let guest = Guest::start(&config, Accelerator::Tcg).unwrap();
+        guest.wait_for_line("hello", LONG).unwrap_or_else(|e| panic!("{board:?} {bus}: {e}"));
+    }
+    assert_eq!(fs::read(&path).unwrap(), disk);
 }
 
 fn free_port() -> u16 {
@@ -135,7 +168,7 @@ fn a_guest_that_is_dropped_leaves_nothing() {
 fn a_kernel_that_is_none_is_qemus_error() {
     let dir = tempfile::tempdir().unwrap();
     let mut config = tiny_machine(dir.path(), "", Finish::Hang);
-    config.artefact.kernel = dir.path().join("nothing");
+    config.artefact = Artefact::direct(dir.path().join("nothing"), None, "");
     let begin = Instant::now();
     let error = Guest::start(&config, Accelerator::Tcg).unwrap_err();
     assert!(matches!(&error, Error::Died { stderr, .. } if stderr.contains("nothing")), "{error}");

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use bootwright_machine::{AccelChoice, Arch, Artefact, Disk, MachineConfig, Network, Publish, Terminal};
+use bootwright_machine::{AccelChoice, Arch, Artefact, Board, Bus, Disk, MachineConfig, Network, Publish, Terminal};
 use bootwright_oci::Reporter;
 
 use crate::failure::Failure;
@@ -23,7 +23,7 @@ pub struct Args {
     /// Number of CPUs
     #[arg(long, default_value_t = 1)]
     cpus: u32,
-    /// A disk: [file=]PATH[,size=N[M|G]][,format=F] (repeatable)
+    /// A disk: [file=]PATH[,size=N[M|G]][,format=F][,bus=B] (repeatable)
     #[arg(long, value_name = "DISK")]
     disk: Vec<Disk>,
     /// Let the host reach a port of the guest: [ADDRESS:]HOST:GUEST[/tcp|udp] (repeatable)
@@ -65,6 +65,12 @@ pub struct Args {
     /// One of QEMU's -device arguments (repeatable)
     #[arg(long, value_name = "DEVICE")]
     device: Vec<String>,
+    /// q35, pc or microvm [default: q35]
+    #[arg(long, value_name = "BOARD", default_value = "q35", hide_default_value = true)]
+    machine: Board,
+    /// What the disk or ISO that boots is attached to: virtio, ide, scsi, nvme or usb [default: virtio; an ISO is a CD]
+    #[arg(long, value_name = "BUS")]
+    boot_bus: Option<Bus>,
     /// A window with the machine's screen
     #[arg(long)]
     gui: bool,
@@ -85,7 +91,7 @@ const AFTER: &str = "\
 Exit codes: 0 the guest powered off, 10 onboot failed, 11 kernel panic, 12 it rebooted, 13 timeout, 14 too little memory; \
 1, 2 and 3 as everywhere: input, usage, the world.
 
-LinuxKit's flags are accepted with one dash too. --kernel says nothing new (the files decide); --iso, --squashfs, --data, \
+LinuxKit's flags are accepted with one dash too. --kernel, --iso and --squashfs say nothing new (the files decide); --data, \
 --data-file, --virtiofs, --virtiofsd and --detached are accepted and do nothing yet; each says so.";
 
 /// Flags of `linuxkit run qemu` that have nothing to do here, or not yet.
@@ -113,8 +119,8 @@ impl LinuxKit {
     fn say_no_effect(&self, printer: &Printer) {
         let notices = [
             (self.kernel, "`--kernel` has no effect: the files decide how they boot"),
-            (self.iso, "`--iso` has no effect yet: no ISO is built yet"),
-            (self.squashfs, "`--squashfs` has no effect yet: no squashfs is built yet"),
+            (self.iso, "`--iso` has no effect: the files decide how they boot"),
+            (self.squashfs, "`--squashfs` has no effect: the files decide how they boot"),
             (self.data.is_some(), "`--data` has no effect yet: the guest gets no metadata"),
             (self.data_file.is_some(), "`--data-file` has no effect yet: the guest gets no metadata"),
             (!self.virtiofs.is_empty(), "`--virtiofs` has no effect yet: nothing is shared"),
@@ -151,6 +157,8 @@ impl Args {
         let config = MachineConfig {
             append,
             arch: self.arch.unwrap_or(Arch::host()),
+            board: self.machine,
+            boot_bus: self.boot_bus,
             memory_mib: self.mem,
             cpus: self.cpus,
             accel: match self.accel {

@@ -35,7 +35,7 @@ impl Fake {
         fs::write(dir.path().join("fake-kvm"), kvm).unwrap();
         fs::write(dir.path().join("fake-tcg"), tcg).unwrap();
         let kernel = dir.path().join("kernel");
-        let mut config = MachineConfig::new(Artefact { kernel, ..Artefact::default() });
+        let mut config = MachineConfig::new(Artefact::direct(kernel, None, ""));
         config.arch = Arch::X86_64;
         config.accel = "kvm:tcg".parse().unwrap();
         config.qemu = Some(env!("CARGO_BIN_EXE_bootwright-fake-qemu").into());
@@ -127,7 +127,7 @@ pub fn tiny_kernel(dir: &Path, text: &str, finish: Finish) -> PathBuf {
 /// A machine with the tiny kernel, under TCG.
 pub fn tiny_machine(dir: &Path, text: &str, finish: Finish) -> MachineConfig {
     let kernel = tiny_kernel(dir, text, finish);
-    let mut config = MachineConfig::new(Artefact { kernel, ..Artefact::default() });
+    let mut config = MachineConfig::new(Artefact::direct(kernel, None, ""));
     config.arch = Arch::X86_64;
     config.accel = "tcg".parse().unwrap();
     config.memory_mib = 64;
