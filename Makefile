@@ -13,10 +13,10 @@ BUILD_NEEDS := gcc libc6-dev
 IMAGE_NEEDS := libseccomp-dev kmod
 RUN_NEEDS   := qemu-system-x86
 TEST_NEEDS  := docker-registry skopeo apache2-utils openssl cpio lz4 zstd xz-utils attr libcap2-bin runc containerd \
-               busybox-static iproute2 python3 procps util-linux
+               busybox-static iproute2 python3 procps util-linux binutils-x86-64-linux-gnu xorriso
 LINT_NEEDS  := python3-venv
 
-.PHONY: all tool packages demo test lint fmt docs bench fuzz setup-build setup-image setup-run setup-test setup-lint clean
+.PHONY: all tool packages demo test lint fmt docs loader bench fuzz setup-build setup-image setup-run setup-test setup-lint clean
 
 all: tool
 
@@ -69,6 +69,10 @@ fmt:
 docs: tool
 	BOOTWRIGHT_REWRITE=1 $(CARGO) test --locked -p bootwright-spec --test model what_is_generated_is_up_to_date
 	$(BOOTWRIGHT) schema >docs/spec.schema.json
+
+# Assembles the BIOS loader: pkg/boot/bios/*.bin are kept beside their sources, so that packages need no assembler.
+loader: setup-test
+	BOOTWRIGHT_REWRITE=1 $(CARGO) test --locked -p bootwright-formats --test it the_binaries_are_what_the_sources_say
 
 # Ratios against a peer in the same run; no gate.
 bench: tool setup-test

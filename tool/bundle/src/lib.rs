@@ -5,6 +5,7 @@
 //! `config.json` and LinuxKit's `runtime.json` ([`Runtime`]). What is ours alone is a third file ([`Supervision`]) and
 //! the [`Manifest`] of the whole machine. The builder writes, init reads, and both use these types.
 
+mod boot;
 mod ending;
 mod glob;
 mod left_out;
@@ -13,6 +14,7 @@ mod root;
 mod runtime;
 mod supervision;
 
+pub use boot::{BIOS_STAGE1, BIOS_STAGE2, BOOT_LABEL, efi_stub};
 pub use ending::{ENDING_PREFIX, Ending, ONFAIL_DELAY_ARGUMENT, READY_PREFIX};
 pub use glob::{glob_match, is_glob};
 pub use left_out::{LEFT_OUT, LeftOut};

@@ -5,6 +5,7 @@
 //! files together when all are whole. One module per byte format ([`cpio`], `tar`), types apart from algorithm; what each format
 //! is and guarantees is told in `docs/formats.md`.
 
+pub mod bios;
 mod compress;
 mod content;
 pub mod cpio;
