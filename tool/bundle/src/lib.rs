@@ -18,8 +18,8 @@ pub use glob::{glob_match, is_glob};
 pub use left_out::{LEFT_OUT, LeftOut};
 pub use manifest::{Manifest, Segment, Xattr};
 pub use root::{
-    CORRUPTION_ARGUMENT, Corruption, EARLY_LABEL, MEMORY_ARGUMENT, ROOT_ARGUMENT, ROOT_BLOCK, ROOT_IMAGE, RootFilesystem, RootId,
-    RootIdError, RootMark, VERITY_ARGUMENT,
+    CORRUPTION_ARGUMENT, Corruption, EARLY_LABEL, MEMORY_ARGUMENT, ROOT_ARGUMENT, ROOT_BLOCK, ROOT_IMAGE,
+    RootFilesystem, RootId, RootIdError, RootMark, VERITY_ARGUMENT,
 };
 pub use runtime::{BindNs, Interface, Mount, Runtime};
 pub use supervision::{OnFail, Supervision};
