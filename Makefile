@@ -13,7 +13,8 @@ BUILD_NEEDS := gcc libc6-dev
 IMAGE_NEEDS := libseccomp-dev kmod
 RUN_NEEDS   := qemu-system-x86
 TEST_NEEDS  := docker-registry skopeo apache2-utils openssl cpio lz4 zstd xz-utils attr libcap2-bin runc containerd \
-               busybox-static iproute2 python3 procps util-linux binutils-x86-64-linux-gnu xorriso
+               busybox-static iproute2 python3 procps util-linux xorriso binutils cryptsetup-bin sbsigntool \
+               systemd-boot-efi ovmf mtools dosfstools
 LINT_NEEDS  := python3-venv
 
 .PHONY: all tool packages demo test lint fmt docs loader bench fuzz setup-build setup-image setup-run setup-test setup-lint clean

@@ -5,6 +5,7 @@
 //! files together when all are whole. One module per byte format ([`cpio`], `tar`), types apart from algorithm; what each format
 //! is and guarantees is told in `docs/formats.md`.
 
+pub mod authenticode;
 pub mod bios;
 mod compress;
 mod content;
@@ -16,10 +17,14 @@ mod kernel;
 mod links;
 mod memory;
 mod output;
+mod pe;
 #[allow(dead_code, reason = "the disk formats follow")]
 mod raw;
 mod report;
+mod root_image;
 mod tar;
+pub mod uki;
+pub mod verity;
 mod write;
 
 pub use compress::{Compression, CompressionError};
@@ -29,7 +34,10 @@ pub use initrd::{Member, ReadInitrdError, SEGMENT_KIND, read_initrd};
 pub use kernel::KernelError;
 pub use memory::memory_mib;
 pub use output::Output;
+pub use pe::PeError;
+pub use raw::RawImage;
 pub use report::{Artefact, ComponentSize, Report};
+pub use root_image::RootImage;
 pub use write::{Options, check, check_request, write};
 
 /// Time of everything that a format generates, the same as LinuxKit's: 2017-04-18 16:30:00 UTC.

@@ -15,7 +15,7 @@ const BUFFER: usize = 256 << 10;
 
 /// A disk, an ISO or a partition: some pieces, and zeros between them.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct RawImage {
+pub struct RawImage {
     size: u64,
     /// Sorted, without overlap, none empty.
     pieces: Vec<Piece>,
@@ -39,12 +39,31 @@ enum Data {
 
 impl RawImage {
     /// An image of so many bytes, all zero.
-    pub(crate) fn new(size: u64) -> Self {
+    #[must_use]
+    pub fn new(size: u64) -> Self {
         Self { size, pieces: Vec::new() }
     }
 
+    /// A run of a file, and nothing else.
+    #[must_use]
+    pub fn of_file(file: &Arc<File>, offset: u64, len: u64) -> Self {
+        let mut image = Self::new(len);
+        image.put_file(0, file, offset, len);
+        image
+    }
+
+    /// Bytes, and nothing else.
+    #[must_use]
+    pub fn of_bytes(bytes: impl Into<Arc<[u8]>>) -> Self {
+        let bytes = bytes.into();
+        let mut image = Self::new(bytes.len() as u64);
+        image.put(0, bytes);
+        image
+    }
+
     /// Bytes of the image.
-    pub(crate) fn size(&self) -> u64 {
+    #[must_use]
+    pub fn size(&self) -> u64 {
         self.size
     }
 
@@ -54,21 +73,42 @@ impl RawImage {
     }
 
     /// Puts bytes somewhere, where nothing is yet.
-    pub(crate) fn put(&mut self, at: u64, bytes: impl Into<Arc<[u8]>>) {
+    ///
+    /// # Panics
+    ///
+    /// Something is there, or the image ends before; so do the other two.
+    pub fn put(&mut self, at: u64, bytes: impl Into<Arc<[u8]>>) {
         let bytes = bytes.into();
         self.insert(Piece { at, len: bytes.len() as u64, data: Data::Bytes(bytes) });
     }
 
     /// Puts a run of a file somewhere, where nothing is yet.
-    pub(crate) fn put_file(&mut self, at: u64, file: &Arc<File>, offset: u64, len: u64) {
+    pub fn put_file(&mut self, at: u64, file: &Arc<File>, offset: u64, len: u64) {
         self.insert(Piece { at, len, data: Data::File(Arc::clone(file), offset) });
     }
 
     /// Puts all of another image somewhere, where nothing is yet.
-    pub(crate) fn put_image(&mut self, at: u64, image: &Self) {
+    pub fn put_image(&mut self, at: u64, image: &Self) {
         for piece in &image.pieces {
             self.insert(Piece { at: at + piece.at, ..piece.clone() });
         }
+    }
+
+    /// A part of the image as an image of its own.
+    ///
+    /// # Panics
+    ///
+    /// The image ends before.
+    #[must_use]
+    pub fn part(&self, at: u64, len: u64) -> Self {
+        assert!(at + len <= self.size, "an image of {} bytes has no {len} at {at}", self.size);
+        let mut part = Self::new(len);
+        let first = self.pieces.partition_point(|p| p.end() <= at);
+        for piece in self.pieces[first..].iter().take_while(|p| p.at < at + len) {
+            let (from, to) = (piece.at.max(at), piece.end().min(at + len));
+            part.insert(piece.cut(from - piece.at, to - from, from - at));
+        }
+        part
     }
 
     fn insert(&mut self, piece: Piece) {
@@ -88,7 +128,7 @@ impl RawImage {
     /// # Errors
     ///
     /// A file fails or is shorter than it was, or the image ends before.
-    pub(crate) fn read_at(&self, at: u64, buffer: &mut [u8]) -> io::Result<()> {
+    pub fn read_at(&self, at: u64, buffer: &mut [u8]) -> io::Result<()> {
         let end = at + buffer.len() as u64;
         if end > self.size {
             return Err(io::ErrorKind::UnexpectedEof.into());
@@ -120,7 +160,7 @@ impl RawImage {
     /// # Errors
     ///
     /// Those of the sink, and of [`RawImage::read_at`].
-    pub(crate) fn write_to(&self, out: &mut dyn Write, progress: &mut dyn Task) -> io::Result<()> {
+    pub fn write_to(&self, out: &mut dyn Write, progress: &mut dyn Task) -> io::Result<()> {
         let mut buffer = vec![0; BUFFER];
         let mut at = 0;
         while at < self.size {
@@ -137,6 +177,16 @@ impl RawImage {
 impl Piece {
     fn end(&self) -> u64 {
         self.at + self.len
+    }
+
+    /// A run of the piece, to lie somewhere else.
+    fn cut(&self, offset: u64, len: u64, at: u64) -> Self {
+        let data = match &self.data {
+            Data::File(file, start) => Data::File(Arc::clone(file), start + offset),
+            Data::Bytes(bytes) if len == self.len => Data::Bytes(Arc::clone(bytes)),
+            Data::Bytes(bytes) => Data::Bytes(bytes[offset as usize..(offset + len) as usize].into()),
+        };
+        Self { at, len, data }
     }
 
     fn read(&self, offset: u64, buffer: &mut [u8]) -> io::Result<()> {
@@ -183,6 +233,19 @@ mod tests {
             assert_eq!(part, want[from..to]);
         }
         assert!(image.read_at(999, &mut [0; 2]).is_err());
+    }
+
+    #[test]
+    fn a_part_reads_as_it_did_in_the_whole() {
+        let image = image();
+        let mut whole = vec![0; 1000];
+        image.read_at(0, &mut whole).unwrap();
+        for (from, to) in [(0, 1000), (1, 3), (2, 502), (501, 504), (10, 400), (504, 907), (1000, 1000)] {
+            let part = image.part(from, to - from);
+            let mut bytes = vec![1; (to - from) as usize];
+            part.read_at(0, &mut bytes).unwrap();
+            assert_eq!((part.size(), &bytes[..]), (to - from, &whole[from as usize..to as usize]), "{from} to {to}");
+        }
     }
 
     #[test]
