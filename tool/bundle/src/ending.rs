@@ -28,14 +28,16 @@ pub enum Ending {
     OnbootFailed,
     /// The root was not whole or the memory less than the machine needs; no container was started.
     Memory,
+    /// The root image was not found, could not be mounted, or was refused by dm-verity.
+    Root,
     /// Init itself failed; the kernel panics next.
     Panic,
 }
 
 impl Ending {
     /// All of them.
-    pub const ALL: [Self; 6] =
-        [Self::Poweroff, Self::Reboot, Self::Halt, Self::OnbootFailed, Self::Memory, Self::Panic];
+    pub const ALL: [Self; 7] =
+        [Self::Poweroff, Self::Reboot, Self::Halt, Self::OnbootFailed, Self::Memory, Self::Root, Self::Panic];
 
     /// The ending that a console line states, if it is init's last line.
     pub fn in_line(line: &str) -> Option<Self> {
@@ -56,6 +58,7 @@ impl fmt::Display for Ending {
             Self::Halt => "halt",
             Self::OnbootFailed => "onboot-failed",
             Self::Memory => "memory",
+            Self::Root => "root",
             Self::Panic => "panic",
         })
     }

@@ -14,14 +14,14 @@ mod root;
 mod runtime;
 mod supervision;
 
-pub use boot::{BIOS_STAGE1, BIOS_STAGE2, BOOT_LABEL, efi_stub};
+pub use boot::{BIOS_STAGE1, BIOS_STAGE2, BOOT_LABEL, GRUB_DIRECTORY, efi_stub};
 pub use ending::{ENDING_PREFIX, Ending, ONFAIL_DELAY_ARGUMENT, READY_PREFIX};
 pub use glob::{glob_match, is_glob};
 pub use left_out::{LEFT_OUT, LeftOut};
 pub use manifest::{Manifest, Segment, Xattr};
 pub use root::{
     CORRUPTION_ARGUMENT, Corruption, EARLY_LABEL, MEMORY_ARGUMENT, ROOT_ARGUMENT, ROOT_BLOCK, ROOT_IMAGE,
-    RootFilesystem, RootId, RootIdError, RootMark, VERITY_ARGUMENT,
+    ROOT_WAIT_ARGUMENT, RootFilesystem, RootId, RootIdError, RootMark, VERITY_ARGUMENT,
 };
 pub use runtime::{BindNs, Interface, Mount, Runtime};
 pub use supervision::{OnFail, Supervision};

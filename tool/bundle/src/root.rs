@@ -17,6 +17,8 @@ pub const ROOT_IMAGE: &str = "/usr/lib/bootwright/root.img";
 pub const EARLY_LABEL: &str = "org.bootwright.init.early";
 /// Kernel command line key: the [`RootId`] to look for on block devices.
 pub const ROOT_ARGUMENT: &str = "bootwright.root";
+/// Kernel command line key: seconds to wait for a block device that holds it; 30 by default.
+pub const ROOT_WAIT_ARGUMENT: &str = "bootwright.root.wait";
 /// Kernel command line key: the root hash of dm-verity, in hexadecimal. With it nothing else is accepted as a root.
 pub const VERITY_ARGUMENT: &str = "bootwright.verity";
 /// Kernel command line key: what a block that dm-verity refuses does, [`Corruption`].
@@ -92,6 +94,14 @@ impl Corruption {
             Self::Eio => "eio",
             Self::Restart => "restart",
         }
+    }
+}
+
+impl FromStr for Corruption {
+    type Err = ();
+
+    fn from_str(text: &str) -> Result<Self, ()> {
+        [Self::Eio, Self::Restart].into_iter().find(|c| c.name() == text).ok_or(())
     }
 }
 
@@ -200,6 +210,14 @@ mod tests {
         for bad in ["", "zz", &"0".repeat(31), &"+1".repeat(16)] {
             assert_eq!(bad.parse::<RootId>(), Err(RootIdError), "{bad}");
         }
+    }
+
+    #[test]
+    fn what_corruption_does_is_one_of_two_words() {
+        for corruption in [Corruption::Eio, Corruption::Restart] {
+            assert_eq!(corruption.name().parse(), Ok(corruption));
+        }
+        assert_eq!("reboot".parse::<Corruption>(), Err(()));
     }
 
     #[test]

@@ -6,7 +6,7 @@
 //! is noticed by asking for the tag again.
 
 use std::collections::HashMap;
-use std::fs;
+use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 
 use bootwright_oci::manifest::{Descriptor, OCI_LAYER_ZSTD};
@@ -19,6 +19,7 @@ use crate::apt::{Apt, DebianPackage};
 use crate::assembly::Assembly;
 use crate::cargo::CargoBuild;
 use crate::error::Error;
+use crate::kernel_build::KernelBuild;
 use crate::{debian, files, kernel, layer, load};
 
 /// Label that holds a package's container configuration, LinuxKit's name.
@@ -27,7 +28,7 @@ pub const CONFIG_LABEL: &str = "org.mobyproject.config";
 pub const DEBIAN_LABEL: &str = "org.bootwright.debian.packages";
 
 /// Raised when a recipe makes other bytes of the same inputs.
-const FORMAT: u32 = 1;
+const FORMAT: u32 = 2;
 /// Hex digits of a tag, as many as in a git tree's name.
 const TAG_DIGITS: usize = 40;
 /// What `@pkg:` begins with.
@@ -77,7 +78,8 @@ impl std::fmt::Debug for Builder<'_> {
 struct Plan<'p> {
     platform: Platform,
     debian: Vec<DebianPackage>,
-    cargo: Option<CargoBuild<'p>>,
+    cargo: Vec<CargoBuild<'p>>,
+    kernel: Option<(KernelBuild<'p>, Vec<DebianPackage>)>,
     name: Reference,
 }
 
@@ -145,6 +147,13 @@ impl Builder<'_> {
         {
             return Ok(found);
         }
+        // Of two that want the same package one makes it, and the other finds it made.
+        let _turn = self.turn(directory, package)?;
+        if !self.force
+            && let Some(found) = self.stored(&plan.name, &plan.platform).map_err(|e| Error::store(directory, e))?
+        {
+            return Ok(found);
+        }
         self.reporter.note(&format!("building {name} for {}", plan.platform));
         let scratch = self.scratch(directory)?;
         let tree = self.assemble(directory, package, plan, scratch.path())?;
@@ -178,8 +187,10 @@ impl Builder<'_> {
         scratch: &Path,
     ) -> Result<Assembly, Error> {
         let mut tree = Assembly::new(self.epoch);
-        if let Some(cargo) = &plan.cargo {
+        if !plan.cargo.is_empty() {
             tree.begin_layer();
+        }
+        for cargo in &plan.cargo {
             cargo.build(self.offline, self.epoch, self.reporter, &mut tree).map_err(|e| Error::cargo(directory, e))?;
         }
         if let Some(recipe) = &package.debian {
@@ -198,6 +209,15 @@ impl Builder<'_> {
                     .map_err(|e| Error::debian(directory, e))?;
             }
         }
+        if let Some((build, source)) = &plan.kernel {
+            let debs = self.apt(&plan.platform).fetch(source).map_err(|e| Error::apt(directory, e))?;
+            let log =
+                self.cache.join("logs").join(format!("{}-{}.log", package.image.value, plan.platform.architecture));
+            tree.begin_layer();
+            build
+                .build(&debs, self.epoch, scratch, &log, self.reporter, &mut tree)
+                .map_err(|e| Error::kernel_build(directory, e))?;
+        }
         tree.begin_layer();
         files::lay(&package.files, self.epoch, &mut tree).map_err(|e| Error::files(directory, e))?;
         Ok(tree)
@@ -208,8 +228,10 @@ impl Builder<'_> {
         if let Some(config) = &package.config {
             labels.insert(CONFIG_LABEL.to_owned(), config.to_string());
         }
-        if !plan.debian.is_empty() {
-            labels.insert(DEBIAN_LABEL.to_owned(), json!(plan.debian).to_string());
+        let source = plan.kernel.iter().flat_map(|(_, source)| source);
+        let debian: Vec<&DebianPackage> = plan.debian.iter().chain(source).collect();
+        if !debian.is_empty() {
+            labels.insert(DEBIAN_LABEL.to_owned(), json!(debian).to_string());
         }
         let process = &package.process;
         let mut config = ConfigBuilder::default().labels(labels);
@@ -262,26 +284,35 @@ impl Builder<'_> {
     }
 
     fn plan_platform<'p>(&self, directory: &Path, package: &'p Package, platform: Platform) -> Result<Plan<'p>, Error> {
-        let cargo = match &package.cargo {
-            Some(recipe) => Some(
-                CargoBuild::new(recipe, directory, &platform.architecture).map_err(|e| Error::cargo(directory, e))?,
-            ),
-            None => None,
-        };
+        let cargo: Result<Vec<_>, _> =
+            package.cargo.iter().map(|recipe| CargoBuild::new(recipe, directory, &platform.architecture)).collect();
+        let cargo = cargo.map_err(|e| Error::cargo(directory, e))?;
         let debian = match &package.debian {
             Some(recipe) => self.resolve_debian(directory, recipe, &platform)?,
             None => Vec::new(),
         };
-        let sources = match &cargo {
-            Some(build) => json!(build.inputs().map_err(|e| Error::cargo(directory, e))?),
+        let sources: Result<Vec<_>, _> = cargo.iter().map(CargoBuild::inputs).collect();
+        let sources = sources.map_err(|e| Error::cargo(directory, e))?;
+        let kernel = match &package.kernel {
+            Some(recipe) => {
+                let build =
+                    KernelBuild::new(recipe, &platform.architecture).map_err(|e| Error::kernel_build(directory, e))?;
+                let source = [recipe.source.value.clone()];
+                let source = self.apt(&platform).resolve(&source, false).map_err(|e| Error::apt(directory, e))?;
+                Some((build, source))
+            }
+            None => None,
+        };
+        let built = match &kernel {
+            Some((build, source)) => json!([build.inputs().map_err(|e| Error::kernel_build(directory, e))?, source]),
             None => Value::Null,
         };
         let files = files::inputs(&package.files).map_err(|e| Error::files(directory, e))?;
         let compression = [zstd::zstd_safe::version_number(), layer::COMPRESSION.unsigned_abs()];
-        let inputs =
-            json!([FORMAT, compression, self.epoch, platform.to_string(), understood(package), sources, debian, files]);
+        let ours = [json!(FORMAT), json!(compression), json!(self.epoch), json!(platform.to_string())];
+        let inputs = json!([ours, understood(package), sources, debian, built, files]);
         let name = reference(directory, package, &inputs)?;
-        Ok(Plan { platform, debian, cargo, name })
+        Ok(Plan { platform, debian, cargo, kernel, name })
     }
 
     fn resolve_debian(
@@ -299,6 +330,19 @@ impl Builder<'_> {
         Apt { cache: self.cache.join("apt"), architecture, offline: self.offline, reporter: self.reporter }
     }
 
+    /// Waits until no other process builds a package of this name with this cache.
+    fn turn(&self, directory: &Path, package: &Package) -> Result<File, Error> {
+        let parent = self.cache.join("turns");
+        let name = format!("{}-{}", package.org, package.image.value).replace('/', "-");
+        let lock = || {
+            fs::create_dir_all(&parent)?;
+            let file = File::options().create(true).truncate(false).write(true).open(parent.join(name))?;
+            file.lock()?;
+            Ok(file)
+        };
+        lock().map_err(|e| Error::scratch(directory, e))
+    }
+
     fn scratch(&self, directory: &Path) -> Result<tempfile::TempDir, Error> {
         let parent = self.cache.join("tmp");
         let made =
@@ -310,10 +354,11 @@ impl Builder<'_> {
 /// What of `build.yml` reaches the image, in one order.
 fn understood(package: &Package) -> Value {
     let process = &package.process;
-    let cargo = package
+    let cargo: Vec<Value> = package
         .cargo
-        .as_ref()
-        .map(|c| json!([c.package.value, c.bin, c.profile, c.features, c.libc, c.path.value, c.links]));
+        .iter()
+        .map(|c| json!([c.package.value, c.bin, c.profile, c.features, c.libc, c.path.value, c.links]))
+        .collect();
     // The names of Debian packages count as what they resolve to.
     let debian = package.debian.as_ref().map(|d| json!([d.include, d.exclude, d.kernel]));
     let labels: std::collections::BTreeMap<&str, &str> =

@@ -11,6 +11,7 @@ use crate::cargo::CargoError;
 use crate::debian::DebianError;
 use crate::files::FilesError;
 use crate::kernel::KernelError;
+use crate::kernel_build::KernelBuildError;
 
 /// A package that was not built.
 #[derive(Debug, thiserror::Error)]
@@ -89,6 +90,15 @@ pub enum Error {
         #[source]
         source: Box<KernelError>,
     },
+    /// Recipe `kernel`.
+    #[error("package `{}`, recipe `kernel`", .directory.display())]
+    KernelBuild {
+        /// The package.
+        directory: PathBuf,
+        /// Why.
+        #[source]
+        source: Box<KernelBuildError>,
+    },
     /// Recipe `files`.
     #[error("package `{}`, recipe `files`", .directory.display())]
     Files {
@@ -133,6 +143,7 @@ impl Error {
             Self::Apt { source, .. } => source.hint(),
             Self::Debian { source, .. } => source.hint(),
             Self::Kernel { source, .. } => source.hint(),
+            Self::KernelBuild { source, .. } => source.hint(),
             Self::Name { source, .. } => source.hint(),
             Self::Store { source, .. } => source.hint(),
             Self::Changed { .. } => Some("build it again".to_owned()),
@@ -154,6 +165,10 @@ impl Error {
 
     pub(crate) fn kernel(directory: &Path, source: KernelError) -> Self {
         Self::Kernel { directory: directory.to_owned(), source: Box::new(source) }
+    }
+
+    pub(crate) fn kernel_build(directory: &Path, source: KernelBuildError) -> Self {
+        Self::KernelBuild { directory: directory.to_owned(), source: Box::new(source) }
     }
 
     pub(crate) fn files(directory: &Path, source: FilesError) -> Self {

@@ -1,5 +1,5 @@
-//! Recipe `debian` with `kernel: true`: a linux-image package in the shape of LinuxKit's kernel images, `kernel` and
-//! `kernel.tar`.
+//! Kernel images, in the shape of LinuxKit's: `kernel` and `kernel.tar`, and beside them `config`, by which the builder knows
+//! what is built in, and `vmlinux` where there is one. Recipe `debian` with `kernel: true` makes one of a linux-image package.
 //!
 //! Modules are stored uncompressed: a root is compressed as a whole, and twice costs both size and time. Debian ships no
 //! `modules.dep` (its maintainer script runs depmod), so depmod runs here, on a copy, and what it writes joins the tar.
@@ -70,7 +70,22 @@ impl KernelError {
     }
 }
 
-/// Makes `kernel` and `kernel.tar` of an unpacked linux-image package, in the layer begun last.
+/// What a kernel image is made of, whether it was packaged by Debian or built here.
+#[derive(Debug)]
+pub(crate) struct Parts {
+    /// As `uname -r` says it.
+    pub(crate) release: String,
+    /// What firmware and loaders start.
+    pub(crate) kernel: Bytes,
+    /// The ELF file, which a hypervisor starts directly.
+    pub(crate) vmlinux: Option<Bytes>,
+    /// The configuration it was built with.
+    pub(crate) config: Option<Bytes>,
+    /// The files of `lib/modules/RELEASE` by their path in it, before depmod; modules uncompressed.
+    pub(crate) modules: Entries,
+}
+
+/// Makes a kernel image of an unpacked linux-image package, in the layer begun last.
 pub(crate) fn shape(unpacked: &Assembly, epoch: i64, scratch: &Path, shaped: &mut Assembly) -> Result<(), KernelError> {
     let files = unpacked.merged();
     let kernels: Vec<(String, &Bytes)> = files
@@ -83,19 +98,38 @@ pub(crate) fn shape(unpacked: &Assembly, epoch: i64, scratch: &Path, shaped: &mu
     let [(release, kernel)] = &kernels[..] else {
         return Err(KernelError::Count(kernels.into_iter().map(|(release, _)| release).collect()));
     };
-    let io = |source| KernelError::Io { release: release.clone(), scratch: scratch.to_owned(), source };
     let modules = modules(files, release, scratch)?;
     if !modules.keys().any(|path| path.as_bytes().ends_with(b".ko")) {
         return Err(KernelError::NoModules(release.clone()));
     }
-    let tar = kernel_tar(modules, release, epoch, scratch)?;
+    let config = files.iter().find_map(|(path, entry)| match &entry.body {
+        Body::File(bytes) if path.to_string() == format!("boot/config-{release}") => Some(bytes.clone()),
+        _ => None,
+    });
+    let parts = Parts { release: release.clone(), kernel: (*kernel).clone(), vmlinux: None, config, modules };
+    image(parts, epoch, scratch, shaped)
+}
+
+/// Lays a kernel image into the layer begun last.
+pub(crate) fn image(parts: Parts, epoch: i64, scratch: &Path, shaped: &mut Assembly) -> Result<(), KernelError> {
+    let release = &parts.release;
+    let io = |source| KernelError::Io { release: release.clone(), scratch: scratch.to_owned(), source };
+    let tar = kernel_tar(parts.modules, release, epoch, scratch)?;
     let out = BufWriter::new(tempfile::tempfile_in(scratch).map_err(io)?);
     let file = layer::write_tar(&tar, out).map_err(io)?.into_inner().map_err(|e| io(e.into_error()))?;
     let len = file.metadata().map_err(io)?.len();
     let tar = Bytes::Range { file: file.into(), offset: 0, len };
-    let name = |text| TreePath::new(text).expect("a plain name");
-    shaped.insert(&name("kernel"), Entry::file((*kernel).clone(), 0o644, epoch))?;
-    shaped.insert(&name("kernel.tar"), Entry::file(tar, 0o644, epoch))?;
+    let members = [
+        ("kernel", Some(parts.kernel)),
+        ("kernel.tar", Some(tar)),
+        ("vmlinux", parts.vmlinux),
+        ("config", parts.config),
+    ];
+    for (name, bytes) in members {
+        if let Some(bytes) = bytes {
+            shaped.insert(&TreePath::new(name).expect("a plain name"), Entry::file(bytes, 0o644, epoch))?;
+        }
+    }
     Ok(())
 }
 

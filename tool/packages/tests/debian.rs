@@ -265,10 +265,11 @@ fn a_kernel_image_has_its_modules_uncompressed_and_listed() {
     assert_eq!(names.len(), 2, "the kernel and its metapackage, and not what only its scripts use: {names:?}");
     assert!(debian.as_array().unwrap().iter().all(|p| p["sha256"].as_str().unwrap().len() == 64));
     let files: Vec<String> = shop.listing(image).into_keys().collect();
-    assert_eq!(files, ["kernel", "kernel.tar"]);
+    assert_eq!(files, ["config", "kernel", "kernel.tar"]);
     let root = scratch.path().join("root");
     shop.unpack(image, &root);
     assert_eq!(fs::read(root.join("kernel")).unwrap()[0x202..0x206], *b"HdrS", "a bzImage");
+    assert!(fs::read_to_string(root.join("config")).unwrap().contains("CONFIG_VIRTIO_BLK=m\n"));
     let mut paths = Vec::new();
     let mut dependencies = String::new();
     for entry in tar::Archive::new(fs::File::open(root.join("kernel.tar")).unwrap()).entries().unwrap() {

@@ -241,6 +241,19 @@ fn a_cargo_package_is_a_static_binary_that_knows_nothing_of_this_machine() {
     assert_eq!(digests[0], digests[1], "the same bytes in another directory");
     assert_ne!(digests[0], digests[2], "gnu is another binary");
 
+    // Several binaries are one layer.
+    let root = scratch.path().join("one");
+    package(
+        &root.join("app"),
+        "image: app\ncargo:\n  - {package: app, path: a}\n  - {package: app, target: gnu, path: b, links: [c]}\n",
+    );
+    let shop = Workshop::new(&scratch.path().join("shops/both"));
+    let built = shop.build(&root.join("app"));
+    let listing = shop.listing(&built.images[0]);
+    let both: Vec<_> = listing.iter().map(|(path, meta)| (path.as_str(), meta.as_str())).collect();
+    assert_eq!(both, [("a", "755 0:0 0 file"), ("b", "755 0:0 0 file"), ("c", "777 0:0 0 -> b")]);
+    assert_eq!(built.images[0].layers.len(), 1);
+
     // What the binary is made from counts, and nothing else.
     let root = scratch.path().join("one");
     let shop = Workshop::new(&scratch.path().join("shops/one"));

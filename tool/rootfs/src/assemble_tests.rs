@@ -9,6 +9,7 @@ use bootwright_spec::{
 };
 use serde_json::{Value, json};
 
+use crate::Support;
 use crate::testing::{Bench, bind, command, container, json, path, read, spanned, text, texts, tree};
 
 fn entry(at: &str, contents: FileContents) -> FileEntry {
@@ -408,6 +409,36 @@ fn apks_lists_are_joined() {
     assert_eq!(read(&machine, "lib/apk/db/installed"), "P:one\n\nP:two\n\n");
     let placed = &machine.tree[&path("lib/apk/db/installed")];
     assert_eq!((placed.node.meta.mtime, machine.components[placed.component].source.as_str()), (0, "LINUXKIT.apkinit"));
+}
+
+/// A kernel without modules (`kernel/tiny`): its tar holds what depmod says of it and nothing to choose from.
+#[test]
+fn a_kernel_with_everything_built_in_says_what_that_is() {
+    let mut bench = bench();
+    let tar = Content::inline(&b"tar"[..]);
+    let listed = ["lib/modules/6.12.1/modules.dep=", "lib/modules/6.12.1/modules.builtin=kernel/fs/ext4/ext4.ko\n"];
+    bench.store.tars.insert(tar.digest(), tree(&listed));
+    let members = ["kernel=K", "kernel.tar=tar", "vmlinux=V", "config=CONFIG_EXT4_FS=y\nCONFIG_XFS_FS=m\n"];
+    bench.image("kernel", &json!({"Labels": {bundle::MODULES_LABEL: "all"}}), tree(&members));
+    let kernel = Kernel { image: Some(text("kernel")), ..Kernel::default() };
+    let with = |words| Kernel { modules: texts(words), ..kernel.clone() };
+    for fine in [kernel.clone(), with(&["virtio", "cloud"]), with(&["ext4"]), with(&[])] {
+        bench.spec.kernel = Some(fine);
+        let (machine, said) = bench.assemble().unwrap();
+        assert!(said.is_empty(), "{said:?}");
+        assert_eq!(machine.boot.vmlinux, Some(Content::inline(&b"V"[..])));
+        let config = machine.boot.config.as_ref().unwrap();
+        assert_eq!(config.support("CONFIG_EXT4_FS"), Support::BuiltIn);
+        assert_eq!(config.support("CONFIG_XFS_FS"), Support::Module);
+        assert!(kind(&machine, "lib/modules/6.12.1/modules.builtin").is_some());
+    }
+    bench.spec.kernel = Some(with(&["xfs"]));
+    assert!(bench.assemble().unwrap_err()[0].contains("no module `xfs`"));
+    // Without a configuration the modules' lists speak.
+    bench.image("kernel", &json!({}), tree(&members[..2]));
+    bench.spec.kernel = Some(kernel);
+    let boot = bench.machine().boot;
+    assert_eq!((boot.vmlinux, boot.config.unwrap().support("EXT4_FS")), (None, Support::BuiltIn));
 }
 
 #[test]

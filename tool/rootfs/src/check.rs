@@ -82,7 +82,7 @@ fn linuxkit(spec: &Spec, problems: &mut Problems) {
 fn architectures(spec: &Spec, inputs: &Inputs<'_>, problems: &mut Problems) {
     let kernel = spec.kernel.as_ref().and_then(|k| k.image.as_ref());
     let containers = spec.onboot.iter().chain(&spec.onshutdown).chain(&spec.services).map(|c| &c.image);
-    for reference in kernel.into_iter().chain(&spec.init).chain(containers) {
+    for reference in kernel.into_iter().chain(&spec.boot).chain(&spec.init).chain(containers) {
         let Some(loaded) = inputs.images.get(&reference.value) else { continue };
         let is: &Platform = &loaded.image.platform;
         if !inputs.platform.accepts(is) {

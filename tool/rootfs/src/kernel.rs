@@ -1,13 +1,15 @@
-//! The kernel image: its kernel, command line and microcode for [`Boot`], its `kernel.tar` for the root.
+//! The kernel image: its kernel, command line, microcode and what it says of itself for [`Boot`], its `kernel.tar` for the
+//! root.
 //!
 //! Everything else in the image is left out, as LinuxKit does. A member that the spec names and the image lacks is an
-//! error, microcode included.
+//! error, microcode included; `config` and `vmlinux` are named by nobody and may be absent.
 
 use bootwright_bundle::{FLOOR_LABEL, MODULES_LABEL};
 use bootwright_oci::{Content, Kind, LoadedImage, Tree, TreePath};
 use bootwright_spec::{Kernel, Span, Spanned};
 
 use crate::inputs::Inputs;
+use crate::kernel_config;
 use crate::loader;
 use crate::machine::Boot;
 use crate::merge::Merge;
@@ -17,6 +19,11 @@ use crate::seccomp;
 
 /// What a kernel needs to reach init where its image does not say.
 pub(crate) const FLOOR_MIB: u64 = 64;
+
+/// The configuration of the kernel in its image.
+const CONFIG: &str = "config";
+/// The kernel as an ELF file in its image.
+const VMLINUX: &str = "vmlinux";
 
 /// What the rest of assembly wants to know of the kernel.
 #[derive(Debug, Default)]
@@ -69,6 +76,15 @@ pub(crate) fn add(merge: &mut Merge, kernel: &Kernel, inputs: &Inputs<'_>, probl
             }
         }
     }
+    out.boot.vmlinux = loader::file(&image.tree, VMLINUX);
+    match kernel_config::of_image(loader::file(&image.tree, CONFIG).as_ref(), &tree, inputs.store) {
+        Ok(config) => out.boot.config = config,
+        Err(error) => {
+            let message =
+                format!("what is built into the kernel of image `{}` cannot be read: {error}", image.image.name);
+            problems.error(Some(reference.span), message);
+        }
+    }
     let wanted = wanted(kernel, image, reference.span);
     match modules::choose(&mut tree, &wanted, inputs.store, problems) {
         Chosen::Some { version } => out.version = seccomp::version(&version),
@@ -94,7 +110,7 @@ fn wanted(kernel: &Kernel, image: &LoadedImage, at: Span) -> Vec<Spanned<String>
     words.map(|word| Spanned { value: word.to_owned(), span: at }).collect()
 }
 
-/// A file of the kernel's image.
+/// A file of the kernel's image that must be there.
 fn find(image: &LoadedImage, name: &str, what: &str, at: Span, problems: &mut Problems) -> Option<Content> {
     let tree = &image.tree;
     let found = loader::file(tree, name);

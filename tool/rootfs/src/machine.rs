@@ -7,6 +7,8 @@ use bootwright_bundle::{Corruption, Xattr};
 use bootwright_oci::{Content, Kind, Node, Platform, TreePath};
 use bootwright_spec::RootKind;
 
+use crate::kernel_config::KernelConfig;
+
 /// A machine, assembled.
 #[derive(Clone, Debug)]
 pub struct Machine {
@@ -62,11 +64,15 @@ pub struct Component {
     pub name: String,
 }
 
-/// Kernel, command line, microcode.
+/// Kernel, command line, microcode, and what the kernel is able to.
 #[derive(Clone, Debug, Default)]
 pub struct Boot {
     /// The kernel's bytes; none for machines without one.
     pub kernel: Option<Content>,
+    /// The kernel as a stripped ELF file, where its image has one: what a hypervisor starts without firmware or decompressor.
+    pub vmlinux: Option<Content>,
+    /// What is built into the kernel, where its image says so.
+    pub config: Option<KernelConfig>,
     /// The command line, verbatim.
     pub cmdline: String,
     /// A cpio to be put before the initrd, uncompressed.
@@ -82,12 +88,24 @@ pub struct Boot {
 pub struct Loader {
     /// Reference of the image; none if the spec names none.
     pub image: Option<String>,
-    /// The BIOS loader's first stage.
-    pub stage1: Option<Content>,
-    /// The BIOS loader's second stage.
-    pub stage2: Option<Content>,
+    /// What a BIOS boots with.
+    pub bios: Option<BiosLoader>,
     /// The EFI stub that a UKI is made from.
     pub stub: Option<Content>,
+}
+
+/// A boot loader for BIOS.
+#[derive(Clone, Debug)]
+pub enum BiosLoader {
+    /// Ours.
+    Ours {
+        /// Its first stage.
+        stage1: Content,
+        /// Its second stage.
+        stage2: Content,
+    },
+    /// GRUB: the files of its directory, by name.
+    Grub(BTreeMap<String, Content>),
 }
 
 impl Machine {

@@ -21,6 +21,8 @@ pub(crate) enum Kind {
     Mode,
     /// A list.
     List(&'static Kind),
+    /// One value, or a list of such.
+    OneOrMore(&'static Kind),
     /// A map with the keys of a shape.
     Map(&'static Shape),
     /// A map with free keys.
@@ -648,7 +650,7 @@ const DOCKERFILE: &str = "it belongs to packages made by a Dockerfile";
 pub(crate) static PACKAGE: Shape = shape(
     "package",
     "a package",
-    "A package's `build.yml`: LinuxKit's keys, and three recipes that may be combined; each makes one layer, in the order `cargo`, `debian`, `files`.",
+    "A package's `build.yml`: LinuxKit's keys, and four recipes that may be combined; each makes one layer, in the order `cargo`, `debian`, `kernel`, `files`.",
     &[
         key("image", Kind::Text(Text::Filled), "The image's name, without organisation and tag.").required(),
         key("org", Kind::Text(Text::Filled), "The organisation.").default("`bootwright`"),
@@ -656,8 +658,9 @@ pub(crate) static PACKAGE: Shape = shape(
             .nullable()
             .default("`[amd64, arm64]`"),
         key("config", Kind::Map(&CONFIG), "What becomes the label `org.mobyproject.config`."),
-        key("cargo", Kind::Map(&CARGO), "A static binary of a cargo workspace.").ours(),
+        key("cargo", Kind::OneOrMore(&Kind::Map(&CARGO)), "Static binaries of a cargo workspace.").ours(),
         key("debian", Kind::Map(&DEBIAN), "Packages of Debian, unpacked without running their scripts.").ours(),
+        key("kernel", Kind::Map(&KERNEL_RECIPE), "A kernel built from source.").ours(),
         key("files", Kind::List(&Kind::Map(&FILE)), "Files, as in a machine's spec; `source` may also be a directory.")
             .ours(),
         key("process", Kind::Map(&PROCESS), "The image's own configuration.").ours(),
@@ -728,6 +731,22 @@ static DEBIAN: Shape = shape(
             .default("none"),
         key("kernel", Kind::Flag, "Turns a `linux-image` package into a kernel image: `kernel` and `kernel.tar`.")
             .default("`false`"),
+    ],
+);
+
+static KERNEL_RECIPE: Shape = shape(
+    "kernelRecipe",
+    "`kernel`",
+    "A kernel built from source.",
+    &[
+        key("source", Kind::Text(Text::Filled), "The Debian package of the source, such as `linux-source-6.12`.")
+            .required(),
+        key(
+            "config",
+            Kind::List(&Kind::Text(Text::Filled)),
+            "Files of `CONFIG_X=…` lines, relative to this file, over `make tinyconfig`; later ones win.",
+        )
+        .required(),
     ],
 );
 

@@ -63,7 +63,7 @@ fn words(kind: &Kind) -> &'static [(&'static str, &'static str)] {
 fn inner(kind: &Kind, shapes: &mut Vec<&'static Shape>) {
     match kind {
         Kind::Map(shape) if !shapes.iter().any(|known| known.name == shape.name) => shapes.push(shape),
-        Kind::List(kind) | Kind::Table(kind) => inner(kind, shapes),
+        Kind::List(kind) | Kind::OneOrMore(kind) | Kind::Table(kind) => inner(kind, shapes),
         _ => {}
     }
 }

@@ -372,8 +372,8 @@ pub enum MetadataFormat {
     Json,
 }
 
-/// A package's `build.yml`: LinuxKit's keys `image org tag arches config`, and three recipes that may be combined (`cargo`,
-/// `debian`, `files`), applied in that order into one layer each.
+/// A package's `build.yml`: LinuxKit's keys `image org tag arches config`, and four recipes that may be combined (`cargo`,
+/// `debian`, `kernel`, `files`), applied in that order into one layer each.
 #[derive(Clone, Debug)]
 pub struct Package {
     /// `image`, the name without organisation and tag.
@@ -384,10 +384,12 @@ pub struct Package {
     pub arches: Vec<Spanned<String>>,
     /// `config`: what becomes the label `org.mobyproject.config`, as JSON; checked like a container.
     pub config: Option<serde_json::Value>,
-    /// `cargo`.
-    pub cargo: Option<CargoRecipe>,
+    /// `cargo`, one or several.
+    pub cargo: Vec<CargoRecipe>,
     /// `debian`.
     pub debian: Option<DebianRecipe>,
+    /// `kernel`.
+    pub kernel: Option<KernelRecipe>,
     /// `files`, as in a machine's spec; `source` also accepts a directory.
     pub files: Vec<FileEntry>,
     /// `process`: the image's own configuration.
@@ -428,6 +430,15 @@ pub struct DebianRecipe {
     pub exclude: Vec<String>,
     /// `kernel: true` turns a linux-image package into LinuxKit's kernel image shape (`kernel`, `kernel.tar`).
     pub kernel: bool,
+}
+
+/// `kernel:` a kernel built from source.
+#[derive(Clone, Debug)]
+pub struct KernelRecipe {
+    /// `source`: the Debian package that holds the source.
+    pub source: Spanned<String>,
+    /// `config`: fragments of a configuration, in order; later ones win.
+    pub config: Vec<Spanned<std::path::PathBuf>>,
 }
 
 /// `process:` the fields of the OCI image configuration.

@@ -1,6 +1,6 @@
 //! A package's `build.yml`: the same parser and table, other keys.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use crate::findings::Findings;
@@ -9,7 +9,8 @@ use crate::load::{finish, tree};
 use crate::node::Node;
 use crate::read::{Reader, flag, items, strings, text, texts};
 use crate::{
-    CargoRecipe, DebianRecipe, Diagnostic, Diagnostics, Input, Package, ProcessConfig, Sources, Spanned, emit,
+    CargoRecipe, DebianRecipe, Diagnostic, Diagnostics, Input, KernelRecipe, Package, ProcessConfig, Sources, Spanned,
+    emit,
 };
 
 /// Reads a package's `build.yml`.
@@ -32,14 +33,14 @@ pub fn parse_package(input: Input, home: Option<&Path>, sources: &mut Sources) -
 
 fn package(root: &Node, reader: &mut Reader<'_>) -> Option<Package> {
     let image = text(root, "image");
-    let recipe = ["cargo", "debian", "files"].iter().any(|key| root.get(key).is_some());
+    let recipe = ["cargo", "debian", "kernel", "files"].iter().any(|key| root.get(key).is_some());
     if !recipe {
         let place = ["dockerfile", "buildArgs", "image"].iter().find_map(|key| root.get(key)).unwrap_or(root);
         reader.findings.push(
             Diagnostic::error("the package has no recipe: packages made by a Dockerfile are not built yet")
                 .at(place.span)
                 .label("nothing here says how it is made")
-                .hint("give one of `cargo:`, `debian:` and `files:`, or several"),
+                .hint("give one of `cargo:`, `debian:`, `kernel:` and `files:`, or several"),
         );
     }
     let config = root.get("config").map(|node| emit::config(&reader.config(node)));
@@ -53,8 +54,9 @@ fn package(root: &Node, reader: &mut Reader<'_>) -> Option<Package> {
             ["amd64", "arm64"].map(|arch| Spanned { value: arch.to_owned(), span }).to_vec()
         }),
         config,
-        cargo: root.get("cargo").and_then(cargo),
+        cargo: binaries(root, reader),
         debian: root.get("debian").map(debian),
+        kernel: root.get("kernel").and_then(|node| kernel(node, reader)),
         files,
         process: root.get("process").map(process).unwrap_or_default(),
         labels: root
@@ -68,6 +70,29 @@ fn package(root: &Node, reader: &mut Reader<'_>) -> Option<Package> {
             })
             .unwrap_or_default(),
     })
+}
+
+/// The binaries that `cargo` asks for, one or several. No two of them go to the same place.
+fn binaries(root: &Node, reader: &mut Reader<'_>) -> Vec<CargoRecipe> {
+    let recipes: Vec<CargoRecipe> = match root.get("cargo") {
+        Some(one) if one.list().is_empty() => cargo(one).into_iter().collect(),
+        _ => items(root, "cargo").iter().filter_map(|node| cargo(node)).collect(),
+    };
+    let mut places = BTreeSet::new();
+    for recipe in &recipes {
+        let links = recipe.links.iter().map(|link| (link, recipe.path.span));
+        for (place, span) in [(&recipe.path.value, recipe.path.span)].into_iter().chain(links) {
+            if !places.insert(place) {
+                reader.findings.push(
+                    Diagnostic::error(format!("`cargo` puts two things at `{place}`"))
+                        .at(span)
+                        .label("something is there already")
+                        .hint("every `path` and every one of `links` is a place of its own"),
+                );
+            }
+        }
+    }
+    recipes
 }
 
 fn cargo(node: &Node) -> Option<CargoRecipe> {
@@ -93,6 +118,13 @@ fn debian(node: &Node) -> DebianRecipe {
         exclude: strings(node, "exclude").unwrap_or_default(),
         kernel: flag(node, "kernel").is_some_and(|flag| *flag),
     }
+}
+
+fn kernel(node: &Node, reader: &mut Reader<'_>) -> Option<KernelRecipe> {
+    Some(KernelRecipe {
+        source: text(node, "source")?,
+        config: items(node, "config").iter().filter_map(|fragment| reader.source(fragment)).collect(),
+    })
 }
 
 fn process(node: &Node) -> ProcessConfig {

@@ -164,7 +164,7 @@ impl Reader<'_> {
     }
 
     /// Reads a path on the building machine.
-    fn source(&mut self, node: &Node) -> Option<Spanned<PathBuf>> {
+    pub(crate) fn source(&mut self, node: &Node) -> Option<Spanned<PathBuf>> {
         let written = node.text().filter(|text| !text.is_empty())?;
         let base = if written == "~" || written.starts_with("~/") { self.home } else { self.directory };
         let rest = written.strip_prefix('~').map_or(written, |rest| rest.trim_start_matches('/'));

@@ -120,6 +120,10 @@ fn value(kind: &'static Kind, definitions: &mut Map<String, Json>) -> Json {
         Kind::Id => json!({ "type": ["integer", "string"], "minimum": 0, "maximum": u32::MAX - 1 }),
         Kind::Mode => json!({ "type": ["string", "integer"], "pattern": "^(0o)?[0-7]{1,5}$" }),
         Kind::List(kind) => json!({ "type": "array", "items": value(kind, definitions) }),
+        Kind::OneOrMore(kind) => {
+            let one = value(kind, definitions);
+            json!({ "anyOf": [one, { "type": "array", "items": one }] })
+        }
         Kind::Map(shape) => reference(shape, definitions),
         Kind::Table(kind) => json!({ "type": "object", "additionalProperties": value(kind, definitions) }),
     }
@@ -141,6 +145,7 @@ pub(crate) fn describe(kind: &Kind) -> String {
         Kind::Id => "number or name".to_owned(),
         Kind::Mode => "octal permission bits".to_owned(),
         Kind::List(kind) => format!("list: {}", describe(kind)),
+        Kind::OneOrMore(kind) => format!("{}, or list of it", describe(kind)),
         Kind::Map(shape) => format!("[{}](#{})", shape.name, shape.name.to_lowercase()),
         Kind::Table(kind) => format!("map: name → {}", describe(kind)),
     }

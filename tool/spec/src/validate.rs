@@ -76,6 +76,16 @@ impl Walk<'_> {
                 }
                 self.alone(list.iter().map(|node| &**node), kind);
             }
+            Kind::OneOrMore(one) => match &node.value {
+                Value::List(list) if !list.is_empty() => {
+                    for (index, value) in list.iter().enumerate() {
+                        self.path.push(Step::Index(index));
+                        self.value(value, one, name);
+                        self.path.pop();
+                    }
+                }
+                _ => self.value(node, one, name),
+            },
             Kind::Text(_) | Kind::Word(_) | Kind::Flag | Kind::Integer(..) | Kind::Id | Kind::Mode => {
                 self.scalar(node, kind, name)
             }
@@ -109,7 +119,7 @@ impl Walk<'_> {
                     hint: near.map(|_| format!("allowed here: {allowed}")),
                 })
             }
-            Kind::List(_) | Kind::Map(_) | Kind::Table(_) => Ok(()),
+            Kind::List(_) | Kind::OneOrMore(_) | Kind::Map(_) | Kind::Table(_) => Ok(()),
         };
         match (checked, kind) {
             (Err(complaint), _) => self.complain(node.span, complaint),
@@ -272,6 +282,7 @@ fn expected(kind: &Kind) -> String {
         Kind::Id => "a number or a name".to_owned(),
         Kind::Mode => "octal permission bits such as \"0644\"".to_owned(),
         Kind::List(kind) => expected_list(kind),
+        Kind::OneOrMore(kind) => format!("{}, or {}", expected(kind), expected_list(kind)),
         Kind::Map(shape) => format!("a map with the keys of {}", shape.title),
         Kind::Table(_) => "a map".to_owned(),
     }

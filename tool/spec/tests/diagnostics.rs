@@ -599,7 +599,7 @@ fn packages_are_checked_by_the_same_table() {
       |
     2 | dockerfile: Dockerfile
       |             ^^^^^^^^^^ nothing here says how it is made
-      = hint: give one of `cargo:`, `debian:` and `files:`, or several
+      = hint: give one of `cargo:`, `debian:`, `kernel:` and `files:`, or several
 
     error: unknown key `image` in `config`
      --> build.yml:4:3
@@ -625,6 +625,45 @@ fn packages_are_checked_by_the_same_table() {
     6 | arches: [x86]
       |          ^^^ allowed here: `amd64`, `arm64`, `riscv64`, `s390x`, `ppc64le`
     "##);
+}
+
+#[test]
+fn several_binaries_of_a_package_are_checked_one_by_one() {
+    let check = |cargo: &str| {
+        let mut sources = Sources::default();
+        let text = format!("image: web\ncargo: {cargo}\n");
+        let found = parse_package(input("build.yml", &text), None, &mut sources).unwrap_err();
+        found.render(&sources, false)
+    };
+    assert_snapshot!(check("[{package: a, path: a, links: [c]}, {package: b, path: /c}, {package: d, path: a}]"), @r#"
+    error: `cargo` puts two things at `c`
+     --> build.yml:2:63
+      |
+    2 | …rgo: [{package: a, path: a, links: [c]}, {package: b, path: /c}, {package: d, path: a}]
+      |                                                              ^^ something is there already
+      = hint: every `path` and every one of `links` is a place of its own
+
+    error: `cargo` puts two things at `a`
+     --> build.yml:2:87
+      |
+    2 | … a, links: [c]}, {package: b, path: /c}, {package: d, path: a}]
+      |                                                              ^ something is there already
+      = hint: every `path` and every one of `links` is a place of its own
+    "#);
+    assert_snapshot!(check("[{package: a, path: a}, {package: b}]"), @r#"
+    error: `path` is missing in `cargo[1]`
+     --> build.yml:2:33
+      |
+    2 | cargo: [{package: a, path: a}, {package: b}]
+      |                                 ^^^^^^^ `cargo` needs it
+    "#);
+    assert_snapshot!(check("[]"), @r#"
+    error: `cargo` must be a map with the keys of `cargo`
+     --> build.yml:2:8
+      |
+    2 | cargo: []
+      |        ^^ this is a list
+    "#);
 }
 
 #[test]

@@ -742,6 +742,7 @@ arches: [amd64]
 config: {capabilities: [CAP_NET_BIND_SERVICE], devices: [{path: /dev/null, type: c, mode: 0666}], readonly: yes}
 cargo: {package: web, path: /usr/bin/web, links: [/bin/w], features: [a]}
 debian: {packages: [busybox-static], depends: false, exclude: ["usr/share/**"]}
+kernel: {source: linux-source-6.12, config: [base.config, ../x86.config]}
 files: [{path: etc, source: etc}]
 process: {entrypoint: [/usr/bin/web], env: [A=1], workdir: /srv}
 labels: {org.example: "1"}
@@ -754,7 +755,7 @@ depends: {docker-images: {list: [x], target: y.tar}}
     assert_eq!(package.arches.len(), 1);
     let config = json!({"capabilities": ["CAP_NET_BIND_SERVICE"], "readonly": true, "devices": [{"path": "/dev/null", "type": "c", "major": 0, "minor": 0, "mode": "0666"}]});
     assert_eq!(package.config, Some(config));
-    let cargo = package.cargo.unwrap();
+    let cargo = &package.cargo[0];
     assert_eq!(
         (cargo.path.value.as_str(), cargo.profile.as_str(), cargo.libc.as_str()),
         ("usr/bin/web", "image", "musl")
@@ -762,10 +763,23 @@ depends: {docker-images: {list: [x], target: y.tar}}
     assert_eq!(cargo.links, ["bin/w"]);
     let debian = package.debian.unwrap();
     assert!(!debian.depends && !debian.kernel);
+    let kernel = package.kernel.unwrap();
+    assert_eq!(kernel.source.value, "linux-source-6.12");
+    let fragments: Vec<&Path> = kernel.config.iter().map(|fragment| fragment.value.as_path()).collect();
+    assert_eq!(fragments, [Path::new("pkg/base.config"), Path::new("pkg/../x86.config")]);
     let FileContents::Source(source) = &package.files[0].contents else { panic!("a source") };
     assert_eq!(source.value, Path::new("pkg/etc"));
     assert_eq!(package.process.workdir.as_deref(), Some("/srv"));
     assert_eq!(package.labels, [("org.example".to_owned(), "1".to_owned())]);
+}
+
+#[test]
+fn a_package_may_have_several_binaries() {
+    let package = package(
+        "image: init\ncargo:\n  - {package: init, target: gnu, path: init}\n  - {package: early, path: usr/lib/early}\n",
+    );
+    let read: Vec<_> = package.cargo.iter().map(|c| (&*c.package.value, &*c.libc, &*c.path.value)).collect();
+    assert_eq!(read, [("init", "gnu", "init"), ("early", "musl", "usr/lib/early")]);
 }
 
 /// What is written back reads the same.

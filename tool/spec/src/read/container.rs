@@ -4,7 +4,7 @@ use serde_json::{Map, Number, Value as Json};
 
 use super::{Reader, flag, integer, items, mode, owner, plain, spanned, strings, text, texts};
 use crate::keys::{Kind, RESOURCES};
-use crate::node::Node;
+use crate::node::{Node, Value};
 use crate::validate::head;
 use crate::{
     Bind, BindNs, ContainerConfig, Device, Diagnostic, IdMapping, Interface, Mount, Namespaces, OnFail, RuntimeConfig,
@@ -277,6 +277,10 @@ fn json(node: &Node, kind: &Kind) -> Option<Json> {
             Json::Object(node.entries().iter().filter_map(read).collect::<Map<_, _>>())
         }
         Kind::List(kind) => Json::Array(node.list().iter().filter_map(|node| json(node, kind)).collect()),
+        Kind::OneOrMore(kind) => match &node.value {
+            Value::List(list) => Json::Array(list.iter().filter_map(|node| json(node, kind)).collect()),
+            _ => json(node, kind)?,
+        },
         Kind::Flag => Json::Bool(values::flag(node.text()?)?),
         Kind::Integer(min, max) => Json::Number(Number::from(values::integer(node.text()?, *min, *max).ok()?)),
         Kind::Text(_) | Kind::Word(_) | Kind::Id | Kind::Mode => Json::String(node.text()?.to_owned()),
