@@ -8,9 +8,10 @@ use std::ffi::OsStr;
 use std::path::Path;
 use std::process::{Command, ExitCode};
 
+use bootwright_early::modules;
 use rustix::process::{Pid, Signal, getpid, getppid, kill_process};
 
-use crate::{boot, container, modules, supervise};
+use crate::{boot, container, supervise};
 
 /// Runs the program that pid and arguments name.
 pub fn run() -> ExitCode {

@@ -8,11 +8,8 @@
 
 mod applet;
 mod boot;
-mod cmdline;
-mod console;
 mod container;
 mod link;
-mod modules;
 mod mounts;
 mod output;
 mod supervise;

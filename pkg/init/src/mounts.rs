@@ -5,11 +5,10 @@
 
 use std::ffi::CString;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
+use bootwright_early::{modules, mounts::points};
 use rustix::mount::{MountFlags, MountPropagationFlags, UnmountFlags};
-
-use crate::modules;
 
 /// Options, sorted by what they are for.
 #[derive(Debug, PartialEq, Eq)]
@@ -153,25 +152,6 @@ pub fn unmount_below(directory: &Path) {
     }
 }
 
-/// Mount points of a mountinfo table (proc(5)), in the order of mounting.
-pub fn points(table: &str) -> Vec<PathBuf> {
-    table.lines().filter_map(|line| line.split(' ').nth(4)).map(|point| PathBuf::from(unescape(point))).collect()
-}
-
-/// Octal escapes of mountinfo: space, tab, newline and backslash.
-fn unescape(text: &str) -> String {
-    let mut plain = String::with_capacity(text.len());
-    let mut rest = text;
-    while let Some(at) = rest.find('\\') {
-        let (before, escape) = rest.split_at(at);
-        plain.push_str(before);
-        let byte = escape.get(1..4).and_then(|digits| u8::from_str_radix(digits, 8).ok());
-        plain.push(byte.map_or('\\', char::from));
-        rest = escape.get(if byte.is_some() { 4 } else { 1 }..).unwrap_or_default();
-    }
-    plain + rest
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -207,11 +187,5 @@ mod tests {
         }
         assert_eq!(propagation("relatime"), None);
         assert_eq!(propagation("ro"), None);
-    }
-
-    #[test]
-    fn mount_points_are_unescaped_and_keep_their_order() {
-        let table = "22 1 0:20 / / rw - rootfs none rw\n23 22 0:21 / /a\\040b\\134 rw shared:2 - tmpfs t rw\nshort\n";
-        assert_eq!(points(table), [Path::new("/"), Path::new("/a b\\")]);
     }
 }

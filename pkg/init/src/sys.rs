@@ -1,6 +1,6 @@
 //! The few system calls that rustix does not offer. Everything unsafe of this crate is here.
 
-#![expect(unsafe_code, reason = "signalfd, signal dispositions and one ioctl have no safe wrapper in rustix")]
+#![expect(unsafe_code, reason = "signalfd and signal dispositions have no safe wrapper in rustix")]
 
 use std::io;
 use std::mem;
@@ -45,20 +45,4 @@ pub fn default_signals() {
         libc::sigprocmask(libc::SIG_SETMASK, &raw const none, std::ptr::null_mut());
         libc::signal(libc::SIGPIPE, libc::SIG_DFL);
     }
-}
-
-/// Sends a signal to every process but this one and the kernel's.
-pub fn kill_all(signal: libc::c_int) {
-    // SAFETY: kill takes no pointer.
-    unsafe {
-        libc::kill(-1, signal);
-    }
-}
-
-/// Bytes that a terminal has not sent yet; 0 when it cannot say.
-pub fn unsent(fd: impl AsFd) -> i32 {
-    let mut bytes: libc::c_int = 0;
-    // SAFETY: TIOCOUTQ writes one int to the pointer, which is valid for it.
-    let status = unsafe { libc::ioctl(fd.as_fd().as_raw_fd(), libc::TIOCOUTQ, &raw mut bytes) };
-    if status == 0 { bytes } else { 0 }
 }

@@ -4,19 +4,16 @@
 //! there are devices, so that all that follows can be said. The manifest is checked before anything that needs memory, so
 //! that a machine that is too small says so. Nothing here ends the boot but that check: what fails is said and left out.
 
-mod early;
 mod identity;
-mod manifest;
+mod root;
 mod volumes;
+mod xattrs;
 
 use std::process::ExitCode;
-use std::time::Duration;
 
-use bootwright_bundle::Ending;
+use bootwright_early::modules::Loader;
+use bootwright_early::{Cmdline, Consoles, manifest, mounts, say_panics, uevents};
 
-use crate::cmdline::Cmdline;
-use crate::console::Consoles;
-use crate::modules::Loader;
 use crate::supervise;
 
 /// What the boot hands on to the supervision.
@@ -36,14 +33,9 @@ pub struct Machine {
 
 /// Is PID 1. Does not return: the kernel panics when PID 1 ends.
 pub fn run() -> ExitCode {
-    std::panic::set_hook(Box::new(|panic| {
-        let mut consoles = Consoles::open(&Cmdline::read().consoles);
-        consoles.say(&format!("init failed: {panic}"));
-        consoles.own_line(Ending::Panic.line().as_bytes());
-        consoles.drain(Duration::from_secs(1));
-    }));
-    let mut troubles = early::own_root();
-    troubles.extend(early::mount_kernel_filesystems());
+    say_panics("init");
+    let mut troubles = root::own_root();
+    troubles.extend(mounts::mount_kernel_filesystems());
     let cmdline = Cmdline::read();
     let mut consoles = Consoles::open(&cmdline.consoles);
     consoles.say(&format!(
@@ -51,23 +43,12 @@ pub fn run() -> ExitCode {
         env!("CARGO_PKG_VERSION"),
         rustix::system::uname().release().to_string_lossy()
     ));
-    let manifest = match manifest::read() {
-        Ok(manifest) => manifest,
-        // It lies before init in the archive: a broken one means that little else can be trusted.
-        Err(trouble) => {
-            consoles.say(&format!("the root is not whole: {trouble}"));
-            supervise::end(&mut consoles, Ending::Memory);
-        }
-    };
-    if let Some(sentence) = manifest.as_ref().and_then(manifest::shortfall) {
-        consoles.say(&sentence);
-        supervise::end(&mut consoles, Ending::Memory);
-    }
+    let manifest = manifest::check(&mut consoles, &cmdline);
     // Before modules are loaded, so that no device that they make is missed, and no signal.
     let signals = note(supervise::signals(), "receiving signals", &mut troubles);
-    let uevents = note(supervise::uevents(), "receiving device events", &mut troubles);
+    let uevents = note(uevents(), "receiving device events", &mut troubles);
     let _ = rustix::system::reboot(rustix::system::RebootCommand::CadOff);
-    troubles.extend(early::mount_the_rest());
+    troubles.extend(root::mount_the_rest());
     let mut loader = Loader::new(&cmdline);
     loader.coldplug().say(&mut consoles);
     loader.make_nodes();
@@ -75,11 +56,9 @@ pub fn run() -> ExitCode {
         consoles.add(console);
     }
     troubles.extend(identity::set());
-    if let Some(manifest) = manifest {
-        troubles.extend(manifest::set_xattrs(&manifest));
-    }
+    troubles.extend(xattrs::set(&manifest));
     troubles.extend(volumes::prepare());
-    troubles.extend(early::seal_root());
+    troubles.extend(root::seal_root());
     troubles.extend(cmdline.wrong.iter().map(|word| format!("`{word}` on the kernel's command line means nothing")));
     for trouble in troubles {
         consoles.say(&trouble);

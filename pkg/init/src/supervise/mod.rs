@@ -4,7 +4,6 @@
 //! containers print (pipes), consoles that can take more, power buttons (evdev). Nothing is polled, nothing blocks, and
 //! there is one thread. What to do is decided in `sequence`, without side effects; here it is done.
 
-mod end;
 mod power;
 mod runner;
 mod sequence;
@@ -17,19 +16,17 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::time::{Duration, Instant};
 
 use bootwright_bundle::{Ending, READY_PREFIX};
+use bootwright_early::{Consoles, end, read_uevents};
 use rustix::event::epoll::{self, EventData, EventFlags};
-use rustix::net::{AddressFamily, RecvFlags, SocketFlags, SocketType, netlink};
 use rustix::process::{Pid, WaitOptions};
 
 use crate::boot::Machine;
-use crate::console::Consoles;
 use crate::sys;
 
 use runner::{Outcome, Runner};
 use sequence::{Action, Event, Sequence, Timer};
 use unit::{Kind, Unit};
 
-pub use end::end;
 pub use shell::shell;
 
 /// Lines of output that are repeated when a container ends.
@@ -41,15 +38,6 @@ const SAME_REQUEST: Duration = Duration::from_secs(1);
 pub fn signals() -> io::Result<OwnedFd> {
     let pwr = libc::SIGPWR;
     sys::signal_fd(&[libc::SIGCHLD, libc::SIGINT, libc::SIGTERM, libc::SIGUSR1, libc::SIGUSR2, libc::SIGHUP, pwr])
-}
-
-/// The kernel's device events.
-pub fn uevents() -> io::Result<OwnedFd> {
-    let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
-    let protocol = Some(netlink::KOBJECT_UEVENT);
-    let socket = rustix::net::socket_with(AddressFamily::NETLINK, SocketType::DGRAM, flags, protocol)?;
-    rustix::net::bind(socket.as_fd(), &netlink::SocketAddrNetlink::new(0, 1))?;
-    Ok(socket)
 }
 
 /// Runs the machine until it ends.
@@ -306,29 +294,20 @@ impl Supervisor {
         let Some(socket) = &self.machine.uevents else { return };
         let mut wanted = BTreeSet::new();
         let mut inputs = Vec::new();
-        let mut bytes = [0; 8192];
-        loop {
-            match rustix::net::recv(socket, &mut bytes[..], RecvFlags::empty()) {
-                Ok((count, _)) => {
-                    let event = Uevent::parse(bytes.get(..count).unwrap_or_default());
-                    if event.action == "add" {
-                        wanted.extend(event.modalias.map(str::to_owned));
-                        inputs.extend(event.device.and_then(|d| d.strip_prefix("input/")).map(str::to_owned));
-                        if let (Some("tty"), Some(device)) = (event.subsystem, event.device)
-                            && self.machine.cmdline.consoles.iter().any(|c| c == device)
-                        {
-                            self.machine.consoles.add(device);
-                        }
-                    }
+        let whole = read_uevents(socket, |event| {
+            if event.action == "add" {
+                wanted.extend(event.modalias.map(str::to_owned));
+                inputs.extend(event.device.and_then(|d| d.strip_prefix("input/")).map(str::to_owned));
+                if let (Some("tty"), Some(device)) = (event.subsystem, event.device)
+                    && self.machine.cmdline.consoles.iter().any(|c| c == device)
+                {
+                    self.machine.consoles.add(device);
                 }
-                Err(rustix::io::Errno::INTR) => {}
-                // More events than the socket holds: ask all devices.
-                Err(rustix::io::Errno::NOBUFS) => {
-                    let report = self.machine.loader.coldplug();
-                    report.say(&mut self.machine.consoles);
-                }
-                Err(_) => break,
             }
+        });
+        if !whole {
+            // Ask all devices.
+            self.machine.loader.coldplug().say(&mut self.machine.consoles);
         }
         self.machine.loader.want(wanted).say(&mut self.machine.consoles);
         for input in inputs {
@@ -454,45 +433,9 @@ fn tell(consoles: &mut Consoles, unit: &Unit, outcome: &Outcome, runner: &Runner
     }
 }
 
-/// A device event: fields `KEY=value`, each ended by a zero byte, after a first one that repeats action and path.
-#[derive(Debug, Default, PartialEq, Eq)]
-struct Uevent<'a> {
-    action: &'a str,
-    modalias: Option<&'a str>,
-    subsystem: Option<&'a str>,
-    device: Option<&'a str>,
-}
-
-impl<'a> Uevent<'a> {
-    fn parse(bytes: &'a [u8]) -> Self {
-        let mut event = Self::default();
-        for field in bytes.split(|b| *b == 0).filter_map(|f| std::str::from_utf8(f).ok()) {
-            match field.split_once('=') {
-                Some(("ACTION", action)) => event.action = action,
-                Some(("MODALIAS", alias)) if !alias.is_empty() => event.modalias = Some(alias),
-                Some(("SUBSYSTEM", subsystem)) => event.subsystem = Some(subsystem),
-                Some(("DEVNAME", device)) => event.device = Some(device),
-                _ => {}
-            }
-        }
-        event
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn device_events() {
-        let bytes = b"add@/devices/x\0ACTION=add\0SUBSYSTEM=input\0DEVNAME=input/event0\0MODALIAS=\0SEQNUM=7\0";
-        assert_eq!(
-            Uevent::parse(bytes),
-            Uevent { action: "add", modalias: None, subsystem: Some("input"), device: Some("input/event0") }
-        );
-        assert_eq!(Uevent::parse(b"change@/x\0ACTION=change\0MODALIAS=virtio:d1v1").modalias, Some("virtio:d1v1"));
-        assert_eq!(Uevent::parse(b"\xff\0"), Uevent::default());
-    }
 
     #[test]
     fn tokens_come_back() {

@@ -1,17 +1,36 @@
-//! Is the root whole, and the memory enough? And the extended attributes that a cpio archive cannot carry.
+//! Is the root whole, and the memory enough?
 //!
 //! The kernel's unpacker prints an error and boots on with what fitted (`kernel-boot.md`, section 3). The manifest, which
-//! lies in the first segment, tells.
+//! lies in the first segment, tells. A root that is no initrd has none; its memory stands on the kernel's command line.
 
 use std::fs::{self, File};
 use std::io::{self, BufReader};
 use std::os::unix::fs::MetadataExt;
 
-use bootwright_bundle::{MANIFEST_PATH, Manifest};
-use rustix::fs::XattrFlags;
+use bootwright_bundle::{Ending, MANIFEST_PATH, Manifest};
+
+use crate::{Cmdline, Consoles, end};
+
+/// Ends the machine, with one sentence, if its root is not whole or its memory too little. Gives the manifest, an empty one
+/// when the machine has none.
+pub fn check(consoles: &mut Consoles, cmdline: &Cmdline) -> Manifest {
+    let found = read().map(|manifest| {
+        let mut manifest = manifest.unwrap_or_default();
+        manifest.memory_mib = manifest.memory_mib.max(cmdline.memory_mib);
+        (shortfall(&manifest), manifest)
+    });
+    let sentence = match found {
+        Ok((None, manifest)) => return manifest,
+        Ok((Some(sentence), _)) => sentence,
+        // It lies before the program in the archive: a broken one means that little else can be trusted.
+        Err(trouble) => format!("the root is not whole: {trouble}"),
+    };
+    consoles.say(&sentence);
+    end(consoles, Ending::Memory)
+}
 
 /// Reads the manifest; none when the machine has none.
-pub fn read() -> Result<Option<Manifest>, String> {
+fn read() -> Result<Option<Manifest>, String> {
     let file = match File::open(MANIFEST_PATH) {
         Ok(file) => file,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
@@ -24,7 +43,7 @@ pub fn read() -> Result<Option<Manifest>, String> {
 }
 
 /// The sentence of a machine that must not go on, or none.
-pub fn shortfall(manifest: &Manifest) -> Option<String> {
+fn shortfall(manifest: &Manifest) -> Option<String> {
     let missing = compare(manifest, |path| {
         let data = fs::symlink_metadata(path).ok()?;
         Some(data.is_file().then_some(data.size()))
@@ -34,13 +53,13 @@ pub fn shortfall(manifest: &Manifest) -> Option<String> {
 
 /// What is not there as the manifest has it.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub struct Missing {
+struct Missing {
     entries: u64,
     of: u64,
     first: Option<String>,
 }
 
-/// What init has mounted a filesystem over by now, so that what the root holds there cannot be seen, nor is needed.
+/// What a filesystem has been mounted over by now, so that what the root holds there cannot be seen, nor is needed.
 const COVERED: [&str; 3] = ["/dev/", "/proc/", "/sys/"];
 
 /// Compares the manifest with what `look` finds: nothing, a file of a size, or another kind of entry.
@@ -95,27 +114,6 @@ fn system_ram(table: &str) -> u64 {
             (name == "System RAM").then(|| end.saturating_sub(start).saturating_add(1))
         })
         .sum()
-}
-
-/// Sets the extended attributes.
-pub fn set_xattrs(manifest: &Manifest) -> Vec<String> {
-    let mut troubles = Vec::new();
-    for xattr in &manifest.xattrs {
-        let done = bytes(&xattr.value)
-            .ok_or(io::Error::from(io::ErrorKind::InvalidData))
-            .and_then(|value| Ok(rustix::fs::lsetxattr(&xattr.path, &xattr.name, &value, XattrFlags::empty())?));
-        if let Err(error) = done {
-            troubles.push(format!("setting {} of {}: {error}", xattr.name, xattr.path));
-        }
-    }
-    troubles
-}
-
-fn bytes(hex: &str) -> Option<Vec<u8>> {
-    if !hex.len().is_multiple_of(2) || !hex.is_ascii() {
-        return None;
-    }
-    (0..hex.len()).step_by(2).map(|i| u8::from_str_radix(hex.get(i..i + 2)?, 16).ok()).collect()
 }
 
 #[cfg(test)]
@@ -179,13 +177,5 @@ mod tests {
                      01000000-01ffffff : Kernel code\nfee00000-fee00fff : Local APIC\n";
         assert_eq!(system_ram(table).div_ceil(1 << 20), 96);
         assert_eq!(system_ram("nothing"), 0);
-    }
-
-    #[test]
-    fn hex() {
-        assert_eq!(bytes("0100ff"), Some(vec![1, 0, 255]));
-        for wrong in ["0", "0g", "é0"] {
-            assert_eq!(bytes(wrong), None, "{wrong}");
-        }
     }
 }

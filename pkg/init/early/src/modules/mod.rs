@@ -16,8 +16,7 @@ use std::process::ExitCode;
 
 use rustix::fs::{CWD, FileType, Mode};
 
-use crate::cmdline::Cmdline;
-use crate::console::Consoles;
+use crate::{Cmdline, Consoles};
 
 /// `MODULE_INIT_COMPRESSED_FILE` of finit_module(2): the kernel unpacks.
 const COMPRESSED: i32 = 4;
@@ -239,6 +238,12 @@ pub fn want_filesystem(kind: &str) {
         let kind = kind.split_once('.').map_or(kind, |(kind, _)| kind);
         tell_kernel(&Loader::new(&Cmdline::read()).want_one(&format!("fs-{kind}")));
     }
+}
+
+/// Makes this binary the program that the kernel calls for modules.
+pub fn be_modprobe() -> Option<String> {
+    let own = fs::read_link("/proc/self/exe").ok()?;
+    fs::write("/proc/sys/kernel/modprobe", own.to_str()?).err().map(|error| format!("becoming modprobe: {error}"))
 }
 
 /// The kernel's modprobe: loads what a name or alias wants.

@@ -9,12 +9,21 @@ use rustix::mount::{MountFlags, UnmountFlags};
 use rustix::process::WaitOptions;
 use rustix::system::RebootCommand;
 
-use crate::console::Consoles;
-use crate::{mounts, sys};
+use crate::{Cmdline, Consoles, mounts, sys};
 
 /// How long processes that belong to no container have to end, and then to die.
 const ORPHANS: [(libc::c_int, Duration); 2] =
     [(libc::SIGTERM, Duration::from_secs(2)), (libc::SIGKILL, Duration::from_secs(2))];
+
+/// Makes a panic say on the consoles which program failed: the kernel panics next.
+pub fn say_panics(program: &'static str) {
+    std::panic::set_hook(Box::new(move |panic| {
+        let mut consoles = Consoles::open(&Cmdline::read().consoles);
+        consoles.say(&format!("{program} failed: {panic}"));
+        consoles.own_line(Ending::Panic.line().as_bytes());
+        consoles.drain(Duration::from_secs(1));
+    }));
+}
 
 /// Ends the machine.
 pub fn end(consoles: &mut Consoles, ending: Ending) -> ! {
@@ -26,7 +35,9 @@ pub fn end(consoles: &mut Consoles, ending: Ending) -> ! {
     let command = match ending {
         Ending::Reboot => RebootCommand::Restart,
         Ending::Halt => RebootCommand::Halt,
-        Ending::Poweroff | Ending::OnbootFailed | Ending::Memory | Ending::Panic => RebootCommand::PowerOff,
+        Ending::Poweroff | Ending::OnbootFailed | Ending::Memory | Ending::Root | Ending::Panic => {
+            RebootCommand::PowerOff
+        }
     };
     let refused = rustix::system::reboot(command);
     consoles.say(&format!("the kernel does not end the machine: {refused:?}"));

@@ -8,19 +8,15 @@ use std::io;
 use std::os::unix::fs::{DirBuilderExt, PermissionsExt, symlink};
 use std::path::Path;
 
+use bootwright_early::modules::{self, be_modprobe};
+use bootwright_early::mounts::{in_memory, make};
 use rustix::fs::StatVfsMountFlags;
 use rustix::mount::{MountFlags, MountPropagationFlags};
 
-use crate::modules;
-
-/// Magic numbers of ramfs and tmpfs, one of which an initramfs is.
-const IN_MEMORY: [i128; 2] = [0x8584_58f6, 0x0102_1994];
-
 /// Makes a mount that can be pivoted away from out of the initial rootfs.
 pub fn own_root() -> Vec<String> {
-    let magic = rustix::fs::statfs("/").map(|s| i128::from(s.f_type));
-    // On a disk the kernel has mounted the root over its rootfs already.
-    if !magic.is_ok_and(|m| IN_MEMORY.contains(&m)) {
+    // A root image or a disk has been mounted over the kernel's rootfs already, by early or by the kernel.
+    if !in_memory(Path::new("/")) {
         return Vec::new();
     }
     // `/dev` is in every initramfs, and nothing is mounted on it yet.
@@ -31,19 +27,6 @@ pub fn own_root() -> Vec<String> {
         .and_then(|()| rustix::process::chroot("."))
         .and_then(|()| rustix::process::chdir("/"));
     moved.err().map(|error| format!("making an own root: {error}")).into_iter().collect()
-}
-
-/// Mounts proc, sysfs and devtmpfs, without which nothing can be said.
-pub fn mount_kernel_filesystems() -> Vec<String> {
-    let quiet = MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOEXEC;
-    [
-        ("proc", "/proc", quiet, ""),
-        ("sysfs", "/sys", quiet, ""),
-        ("devtmpfs", "/dev", MountFlags::NOSUID | MountFlags::NOEXEC, "mode=0755"),
-    ]
-    .into_iter()
-    .filter_map(|(kind, target, flags, data)| make(kind, target, flags, data).err())
-    .collect()
 }
 
 /// Mounts everything else: what containers expect, and what the kernel has on offer.
@@ -86,18 +69,6 @@ pub fn mount_the_rest() -> Vec<String> {
     troubles
 }
 
-fn make(kind: &str, target: &str, flags: MountFlags, data: &str) -> Result<(), String> {
-    let done = fs::create_dir_all(target).and_then(|()| {
-        let data = std::ffi::CString::new(data)?;
-        Ok(rustix::mount::mount(kind, target, kind, flags, data.as_c_str())?)
-    });
-    match done {
-        // Mounted by the kernel (CONFIG_DEVTMPFS_MOUNT).
-        Err(error) if error.raw_os_error() == Some(libc::EBUSY) => Ok(()),
-        other => other.map_err(|error| format!("mounting {kind} on {target}: {error}")),
-    }
-}
-
 fn links_and_directories() -> Vec<String> {
     let mut troubles = Vec::new();
     for directory in ["cache", "empty", "lib", "local", "lock", "log", "opt", "spool", "tmp"] {
@@ -133,12 +104,6 @@ fn enable_controllers() {
         // One by one: a controller that refuses must not keep the others out.
         let _ = fs::write("/sys/fs/cgroup/cgroup.subtree_control", format!("+{controller}"));
     }
-}
-
-/// Makes this binary the program that the kernel calls for modules.
-fn be_modprobe() -> Option<String> {
-    let own = fs::read_link("/proc/self/exe").ok()?;
-    fs::write("/proc/sys/kernel/modprobe", own.to_str()?).err().map(|error| format!("becoming modprobe: {error}"))
 }
 
 /// Makes the root read-only, where it can be, and shared, so that mounts made in containers that ask for it come back.

@@ -1,17 +1,30 @@
-//! The kernel's command line, as far as it concerns init (docs/init.md lists the keys).
+//! The kernel's command line, as far as it concerns early and init (docs/init.md lists the keys).
 
 use std::time::Duration;
 
-use bootwright_bundle::{ONFAIL_ARGUMENT, ONFAIL_DELAY_ARGUMENT, OnFail};
+use bootwright_bundle::{
+    CORRUPTION_ARGUMENT, Corruption, MEMORY_ARGUMENT, ONFAIL_ARGUMENT, ONFAIL_DELAY_ARGUMENT, OnFail, ROOT_ARGUMENT,
+    ROOT_WAIT_ARGUMENT, VERITY_ARGUMENT,
+};
 
 /// Kernel command line key of tests: the container whose creating child aborts mid-create.
 const ABORT_ARGUMENT: &str = "bootwright.test.abort";
 
-/// What the command line asks of init.
+/// What the command line asks of early and init.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Cmdline {
     /// Device names of `console=`, without options.
     pub consoles: Vec<String>,
+    /// The root image to look for, as written: a wrong name must not be taken for none.
+    pub root: Option<String>,
+    /// Time to wait for it.
+    pub root_wait: Duration,
+    /// Root hash of dm-verity, as written, likewise.
+    pub verity: Option<String>,
+    /// What a block does that dm-verity refuses.
+    pub corruption: Corruption,
+    /// MiB of memory that the machine needs.
+    pub memory_mib: u64,
     /// Overrides every onboot's `onfail`.
     pub onfail: Option<OnFail>,
     /// Time between banner and power off.
@@ -42,6 +55,11 @@ impl Cmdline {
     pub fn parse(text: &str) -> Self {
         let mut line = Self {
             consoles: Vec::new(),
+            root: None,
+            root_wait: Duration::from_secs(30),
+            verity: None,
+            corruption: Corruption::default(),
+            memory_mib: 0,
             onfail: None,
             onfail_delay: Duration::from_secs(30),
             abort: None,
@@ -70,6 +88,20 @@ impl Cmdline {
                     self.consoles.push(device.to_owned());
                 }
             }
+            ROOT_ARGUMENT => self.root = Some(value.to_owned()),
+            ROOT_WAIT_ARGUMENT => match value.parse() {
+                Ok(seconds) => self.root_wait = Duration::from_secs(seconds),
+                Err(_) => self.wrong.push(word.to_owned()),
+            },
+            VERITY_ARGUMENT => self.verity = Some(value.to_owned()),
+            CORRUPTION_ARGUMENT => match value.parse() {
+                Ok(corruption) => self.corruption = corruption,
+                Err(()) => self.wrong.push(word.to_owned()),
+            },
+            MEMORY_ARGUMENT => match value.parse() {
+                Ok(mib) => self.memory_mib = mib,
+                Err(_) => self.wrong.push(word.to_owned()),
+            },
             ONFAIL_ARGUMENT => match value.parse() {
                 Ok(onfail) => self.onfail = Some(onfail),
                 Err(()) => self.wrong.push(word.to_owned()),
@@ -138,6 +170,22 @@ mod tests {
         assert_eq!(line.onfail_delay, Duration::from_secs(2));
         assert_eq!(line.abort.as_deref(), Some("web"));
         assert_eq!(line.wrong, Vec::<String>::new());
+    }
+
+    #[test]
+    fn keys_of_the_root() {
+        let line = Cmdline::parse(
+            "bootwright.root=00ff bootwright.root.wait=5 bootwright.verity=ab bootwright.verity.corruption=restart \
+             bootwright.memory=96",
+        );
+        assert_eq!((line.root.as_deref(), line.verity.as_deref()), (Some("00ff"), Some("ab")));
+        assert_eq!((line.root_wait, line.corruption), (Duration::from_secs(5), Corruption::Restart));
+        assert_eq!((line.memory_mib, line.wrong.len()), (96, 0));
+        let none = Cmdline::parse("");
+        assert_eq!((none.root, none.root_wait, none.verity), (None, Duration::from_secs(30), None));
+        assert_eq!(Cmdline::parse("bootwright.verity").verity.as_deref(), Some(""), "asked for, and wrongly");
+        let wrong = "bootwright.root.wait=x bootwright.verity.corruption=x bootwright.memory=-1";
+        assert_eq!(Cmdline::parse(wrong).wrong.join(" "), wrong);
     }
 
     #[test]

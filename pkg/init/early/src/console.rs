@@ -20,7 +20,7 @@ const RESERVE: usize = 16 * 1024;
 /// After a loss lines are taken again when no more than this waits, so that one note stands for many lines.
 const RESUME: usize = 16 * 1024;
 
-/// Where init speaks.
+/// Where early and init speak.
 #[derive(Debug, Default)]
 pub struct Consoles {
     list: Vec<Console>,
