@@ -174,8 +174,8 @@ crc_next:
         movw    $block + EXTENTS, %si
         call    take_extent
         call    read_chunk
-        pushw   $BUFFER >> 4
-        popw    %ds
+        shrl    $4, %esi
+        movw    %si, %ds
         movw    $not_linux, %si
         cmpl    $SETUP_MOST, %eax
         jb      fail

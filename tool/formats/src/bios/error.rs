@@ -6,6 +6,9 @@ pub enum BiosError {
     /// The component is something else.
     #[error("`{0}` of the boot loader component is not what this version of bootwright writes into")]
     Stage(&'static str),
+    /// A component without a file.
+    #[error("the boot loader component has no `{0}`")]
+    Missing(String),
     /// No bzImage.
     #[error("the kernel is no bzImage, which is what a BIOS boots")]
     NotBzImage,
@@ -39,6 +42,9 @@ pub enum BiosError {
     /// A command line that would end early.
     #[error("the command line has a NUL byte at {0}")]
     Nul(usize),
+    /// A word that GRUB cannot give to a kernel.
+    #[error("GRUB cannot pass on `{0}` of the command line: it has a quote or a backslash within")]
+    Quoting(String),
     /// `vga=` without a mode.
     #[error("`vga={0}` on the command line is no video mode")]
     VideoMode(String),
@@ -65,10 +71,13 @@ impl BiosError {
     #[must_use]
     pub fn hint(&self) -> Option<&'static str> {
         match self {
-            Self::Stage(_) => Some("build the component `pkg/boot` of the same version, or boot by EFI only"),
+            Self::Stage(_) | Self::Missing(_) => {
+                Some("build the component (`pkg/boot`, `pkg/grub`) of the same version, or boot by EFI only")
+            }
             Self::NotBzImage | Self::Protocol(_) => Some("boot by EFI, or take the kernel as its build made it"),
             Self::Truncated { .. } => Some("the kernel is damaged; fetch it again"),
             Self::Cmdline { .. } | Self::LoaderCmdline { .. } => Some("shorten `kernel.cmdline`"),
+            Self::Quoting(_) => Some("leave it out, or take our own loader, `pkg/boot`"),
             Self::VideoMode(_) => Some("give `normal`, `ext`, `ask` or a number"),
             Self::Initrd { .. } => Some("put the root on the disk instead of into the initrd"),
             Self::Nul(_) | Self::Pieces { .. } => None,

@@ -75,22 +75,15 @@ impl KernelHeader {
         })
     }
 
-    /// Looks whether a machine of this kernel, of so many bytes, can be booted by BIOS.
-    ///
-    /// # Errors
-    ///
-    /// The kernel is cut, or takes no such command line or initrd.
-    pub fn check(&self, kernel_bytes: u64, cmdline: &str, initrd_bytes: u64) -> Result<(), BiosError> {
+    /// Looks whether this kernel, of so many bytes, takes such a command line and initrd; for [`super::Loader::check`].
+    pub(super) fn check(&self, kernel_bytes: u64, cmdline_bytes: usize, initrd_bytes: u64) -> Result<(), BiosError> {
         // `syssize` counts 16 bytes, and the last of them need not be there.
         if kernel_bytes + 15 < self.size {
             return Err(BiosError::Truncated { got: kernel_bytes, want: self.size });
         }
-        if let Some(at) = cmdline.bytes().position(|byte| byte == 0) {
-            return Err(BiosError::Nul(at));
-        }
         let most = usize::try_from(self.cmdline_size).unwrap_or(usize::MAX);
-        if cmdline.len() > most {
-            return Err(BiosError::Cmdline { got: cmdline.len(), most });
+        if cmdline_bytes > most {
+            return Err(BiosError::Cmdline { got: cmdline_bytes, most });
         }
         // Kernel and initrd share what is below that address.
         let above = self.preferred_address.max(HIGH) + u64::from(self.init_size);
@@ -155,14 +148,12 @@ pub(super) mod tests {
     #[test]
     fn what_the_kernel_cannot_take_is_refused_with_both_figures() {
         let header = KernelHeader::read(&debian()).unwrap();
-        let longest = "x".repeat(2047);
-        assert_eq!(header.check(header.size, &longest, 1 << 30), Ok(()));
-        assert_eq!(header.check(header.size - 15, "", 0), Ok(()));
+        assert_eq!(header.check(header.size, 2047, 1 << 30), Ok(()));
+        assert_eq!(header.check(header.size - 15, 0, 0), Ok(()));
         for (bytes, cmdline, initrd, want) in [
-            (header.size - 16, "", 0, "the kernel has 14187504 bytes, and its header says 14187520"),
-            (header.size, &*format!("{longest}y"), 0, "the command line has 2048 bytes, and this kernel takes 2047"),
-            (header.size, "quiet\0", 0, "the command line has a NUL byte at 5"),
-            (header.size, "", 2 << 30, "the initrd has 2048 MiB, and this kernel takes 1980 when it is booted by BIOS"),
+            (header.size - 16, 0, 0, "the kernel has 14187504 bytes, and its header says 14187520"),
+            (header.size, 2048, 0, "the command line has 2048 bytes, and this kernel takes 2047"),
+            (header.size, 0, 2 << 30, "the initrd has 2048 MiB, and this kernel takes 1980 when it is booted by BIOS"),
         ] {
             assert_eq!(header.check(bytes, cmdline, initrd).unwrap_err().to_string(), want);
         }

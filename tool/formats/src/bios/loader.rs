@@ -1,156 +1,102 @@
-//! The loader's stages, with what belongs into them.
+//! The two loaders as one: what a layout asks them for.
 
-use super::format::{
-    BLOCK_VERSION, BOOT_CODE, CD_IMAGE, CD_SECTOR, STAGE1_FIELDS, STAGE1_MAGIC, STAGE2_FIELDS, STAGE2_MAGIC,
-    STAGE2_MOST, UNIT,
-};
-use super::{BiosError, Parameters};
+use super::format::{BOOT_CODE, CD_IMAGE};
+use super::grub::Grub;
+use super::stages::Stages;
+use super::{BiosError, KernelHeader, Parameters};
 
-/// The two stages, as the component holds them.
+/// A BIOS loader, of one of the two kinds.
 #[derive(Clone, Debug)]
-pub struct Loader {
-    stage1: [u8; BOOT_CODE],
-    stage2: Vec<u8>,
+pub struct Loader(Kind);
+
+#[derive(Clone, Debug)]
+enum Kind {
+    Ours(Box<Stages>),
+    Grub(Box<Grub>),
 }
 
 impl Loader {
-    /// Checks that these are stages that we know how to write into.
+    /// Our own loader, of its two stages.
     ///
     /// # Errors
     ///
-    /// They are not.
-    pub fn new(stage1: &[u8], stage2: Vec<u8>) -> Result<Self, BiosError> {
-        let wrong = BiosError::Stage;
-        let stage1: [u8; BOOT_CODE] = stage1.try_into().map_err(|_| wrong("stage 1"))?;
-        if !stage1[STAGE1_FIELDS..].starts_with(STAGE1_MAGIC) {
-            return Err(wrong("stage 1"));
+    /// They are not what we know how to write into.
+    pub fn ours(stage1: &[u8], stage2: Vec<u8>) -> Result<Self, BiosError> {
+        Ok(Self(Kind::Ours(Box::new(Stages::new(stage1, stage2)?))))
+    }
+
+    /// GRUB, of the files of its directory, which are asked for by their names.
+    ///
+    /// # Errors
+    ///
+    /// A file is missing, or not what it should be.
+    pub fn grub(file: impl FnMut(&str) -> Option<Vec<u8>>) -> Result<Self, BiosError> {
+        Ok(Self(Kind::Grub(Box::new(Grub::new(file)?))))
+    }
+
+    /// Looks whether a machine can be booted by BIOS with this loader: a kernel of so many bytes, its command line, and the
+    /// bytes of all its initrds.
+    ///
+    /// # Errors
+    ///
+    /// The kernel is cut, or takes no such command line or initrd; or the loader does not.
+    pub fn check(
+        &self,
+        kernel: &KernelHeader,
+        kernel_bytes: u64,
+        cmdline: &str,
+        initrd_bytes: u64,
+    ) -> Result<(), BiosError> {
+        if let Some(at) = cmdline.bytes().position(|byte| byte == 0) {
+            return Err(BiosError::Nul(at));
         }
-        let fields = stage2.get(STAGE2_FIELDS..).and_then(|rest| rest.strip_prefix(STAGE2_MAGIC));
-        let Some([v0, v1, s0, s1]) = fields.and_then(|rest| rest.first_chunk().copied()) else {
-            return Err(wrong("stage 2"));
+        let given = match &self.0 {
+            Kind::Ours(_) => cmdline.len(),
+            Kind::Grub(_) => Grub::cmdline_bytes(cmdline)?,
         };
-        let size = usize::from(u16::from_le_bytes([s0, s1]));
-        if u16::from_le_bytes([v0, v1]) != BLOCK_VERSION || size != stage2.len() || size > STAGE2_MOST {
-            return Err(wrong("stage 2"));
-        }
-        Ok(Self { stage1, stage2 })
+        kernel.check(kernel_bytes, given, initrd_bytes)
     }
 
     /// Units that stage 2 takes on the disk, known before anything has its place.
     ///
     /// # Errors
     ///
-    /// The command line is longer than stage 2 has room for.
+    /// The command line is longer than stage 2 has room for, or not one for GRUB.
     pub fn stage2_sectors(&self, initrds: usize, cmdline: &str) -> Result<u16, BiosError> {
-        let size = self.stage2.len() + Parameters::block_size(initrds, cmdline);
-        if size > STAGE2_MOST {
-            let most = (STAGE2_MOST + cmdline.len()).saturating_sub(size);
-            return Err(BiosError::LoaderCmdline { got: cmdline.len(), most });
+        match &self.0 {
+            Kind::Ours(stages) => stages.stage2_sectors(initrds, cmdline),
+            Kind::Grub(grub) => grub.stage2_sectors(initrds, cmdline),
         }
-        Ok(u16::try_from(size.div_ceil(UNIT as usize)).expect("32 KiB are 64 units"))
     }
 
-    /// Stage 2 and its parameter block, in whole units.
+    /// Stage 2, which lies at this unit, and what it shall boot; in whole units.
     ///
     /// # Errors
     ///
-    /// Something does not fit into the block.
-    pub fn stage2(&self, parameters: &Parameters) -> Result<Vec<u8>, BiosError> {
-        let sectors = self.stage2_sectors(parameters.initrds.len(), &parameters.cmdline)?;
-        let mut out = self.stage2.clone();
-        out.extend(parameters.encode()?);
-        out.resize(usize::from(sectors) * UNIT as usize, 0);
-        Ok(out)
+    /// As [`Self::stage2_sectors`]; or there is more to boot than a loader is told at most.
+    pub fn stage2(&self, stage2_lba: u64, parameters: &Parameters) -> Result<Vec<u8>, BiosError> {
+        match &self.0 {
+            Kind::Ours(stages) => stages.stage2(parameters),
+            Kind::Grub(grub) => grub.stage2(stage2_lba, parameters),
+        }
     }
 
     /// What a disk begins with, before its signature and partition table; `0x55 0xaa` at byte 510 is the layout's.
     #[must_use]
     pub fn boot_code(&self, stage2_lba: u64, stage2_sectors: u16) -> [u8; BOOT_CODE] {
-        self.stage1_with(stage2_lba, stage2_sectors, 0)
+        match &self.0 {
+            Kind::Ours(stages) => stages.boot_code(stage2_lba, stage2_sectors),
+            Kind::Grub(grub) => grub.boot_code(stage2_lba),
+        }
     }
 
     /// The boot image of a CD, which its boot catalog names with media type 0 (no emulation), [`super::CD_LOAD_SEGMENT`] and
-    /// [`super::CD_LOAD_SECTORS`]. Stage 2's place is given in units here too, four of them to a sector.
+    /// [`super::CD_LOAD_SECTORS`]. Stage 2's place is given in units here too; on a CD it begins with a sector.
     #[must_use]
     pub fn cd_boot_image(&self, stage2_lba: u64, stage2_sectors: u16) -> [u8; CD_IMAGE] {
-        let mut image = [0; CD_IMAGE];
-        image[..BOOT_CODE].copy_from_slice(&self.stage1_with(stage2_lba, stage2_sectors, CD_SECTOR));
-        // Some BIOSes want it in CDs too.
-        image[510..512].copy_from_slice(&[0x55, 0xaa]);
-        image
-    }
-
-    fn stage1_with(&self, stage2_lba: u64, stage2_sectors: u16, sector_size: u16) -> [u8; BOOT_CODE] {
-        let mut code = self.stage1;
-        let fields = &mut code[STAGE1_FIELDS + STAGE1_MAGIC.len()..];
-        fields[..8].copy_from_slice(&stage2_lba.to_le_bytes());
-        fields[8..10].copy_from_slice(&stage2_sectors.to_le_bytes());
-        fields[10..12].copy_from_slice(&sector_size.to_le_bytes());
-        code
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::bios::Extent;
-
-    fn stages() -> ([u8; BOOT_CODE], Vec<u8>) {
-        let mut stage1 = [1; BOOT_CODE];
-        stage1[424..428].copy_from_slice(b"BwS1");
-        let mut stage2 = vec![2; 2000];
-        stage2[4..8].copy_from_slice(b"BwS2");
-        stage2[8..12].copy_from_slice(&[1, 0, 0xd0, 7]);
-        (stage1, stage2)
-    }
-
-    fn loader() -> Loader {
-        let (stage1, stage2) = stages();
-        Loader::new(&stage1, stage2).unwrap()
-    }
-
-    #[test]
-    fn only_our_stages_are_written_into() {
-        let (stage1, stage2) = stages();
-        let stage1_of = |bytes: &[u8]| Loader::new(bytes, stage2.clone()).map(drop);
-        let stage2_of = |bytes: &[u8]| Loader::new(&stage1, bytes.to_vec()).map(drop);
-        let wrong = |n| Err(BiosError::Stage(n));
-        assert_eq!(stage1_of(&stage1[..439]), wrong("stage 1"));
-        assert_eq!(stage1_of(&[0; 440]), wrong("stage 1"));
-        assert_eq!(stage2_of(b""), wrong("stage 2"));
-        assert_eq!(stage2_of(&stage2[..1999]), wrong("stage 2"));
-        for at in [4, 8, 10] {
-            let mut other = stage2.clone();
-            other[at] += 1;
-            assert_eq!(stage2_of(&other), wrong("stage 2"), "{at}");
+        match &self.0 {
+            Kind::Ours(stages) => stages.cd_boot_image(stage2_lba, stage2_sectors),
+            Kind::Grub(grub) => grub.cd_boot_image(stage2_lba, stage2_sectors),
         }
-    }
-
-    #[test]
-    fn stage_1_learns_where_stage_2_is() {
-        let code = loader().boot_code(0x1_0000_0022, 5);
-        assert_eq!(code[..428], stages().0[..428]);
-        assert_eq!(code[428..], [0x22, 0, 0, 0, 1, 0, 0, 0, 5, 0, 0, 0]);
-        let image = loader().cd_boot_image(0x88, 5);
-        assert_eq!(image[..428], code[..428]);
-        assert_eq!(image[428..440], [0x88, 0, 0, 0, 0, 0, 0, 0, 5, 0, 0, 8]);
-        assert_eq!(image[510..512], [0x55, 0xaa]);
-        assert!(image[440..510].iter().chain(&image[512..]).all(|byte| *byte == 0));
-    }
-
-    #[test]
-    fn stage_2_is_as_large_as_was_said() {
-        let extent = Extent { lba: 9, bytes: 9 };
-        for (initrds, length, sectors) in [(0, 0, 4), (0, 7, 4), (0, 8, 5), (1, 2047, 9), (8, 30_000, 63)] {
-            let parameters = Parameters { kernel: extent, initrds: vec![extent; initrds], cmdline: "x".repeat(length) };
-            assert_eq!(loader().stage2_sectors(initrds, &parameters.cmdline), Ok(sectors), "{initrds} {length}");
-            let bytes = loader().stage2(&parameters).unwrap();
-            assert_eq!(bytes.len(), usize::from(sectors) * 512);
-            assert!(bytes[2000..].starts_with(b"BwPB"));
-        }
-        let most = 0x8000 - 2000 - 24 - 32 - 1;
-        let error = loader().stage2_sectors(1, &"x".repeat(most + 1)).unwrap_err();
-        assert_eq!(error, BiosError::LoaderCmdline { got: most + 1, most });
-        assert!(loader().stage2_sectors(1, &"x".repeat(most)).is_ok());
     }
 }
