@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::io::{self, Write};
 
 /// Size of a header, and what data is padded to.
-const BLOCK: usize = 512;
+pub(super) const BLOCK: usize = 512;
 /// Bytes of the name and link name fields.
 const NAME: usize = 100;
 
@@ -174,7 +174,7 @@ fn number(field: &mut [u8], value: i128, key: &str, records: &mut BTreeMap<Vec<u
 }
 
 /// Fills in the checksum, which counts its own field as blanks.
-fn seal(mut header: [u8; BLOCK]) -> [u8; BLOCK] {
+pub(super) fn seal(mut header: [u8; BLOCK]) -> [u8; BLOCK] {
     header[148..156].fill(b' ');
     let sum: u32 = header.iter().map(|b| u32::from(*b)).sum();
     header[148..155].copy_from_slice(format!("{sum:06o}\0").as_bytes());

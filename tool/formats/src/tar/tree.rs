@@ -93,10 +93,10 @@ pub(crate) fn write(
         tar.write_all(content.as_bytes())?;
     }
     let boot = boot_machine(machine);
-    let boot_links = Links::of(&boot)?;
-    let mut boot_nodes = boot.tree.iter();
-    if let Some((path, placed)) = boot_nodes.next() {
-        node(&boot, &boot_links, path, placed, read, &mut tar, progress)?;
+    let boot_nodes = Nodes { machine: &boot, links: Links::of(&boot)?, records: true, read };
+    let mut boot_paths = boot.tree.iter();
+    if let Some((path, placed)) = boot_paths.next() {
+        boot_nodes.write(path, placed, &mut tar, progress)?;
     }
     if let Some(kernel) = kernel {
         let records = records(machine.components.iter().find(|c| c.location == "kernel"));
@@ -111,60 +111,87 @@ pub(crate) fn write(
             content::copy(ucode, Owner::Boot("boot/ucode.cpio"), read, &mut tar, progress)?;
         }
     }
-    for (path, placed) in boot_nodes {
-        node(&boot, &boot_links, path, placed, read, &mut tar, progress)?;
+    for (path, placed) in boot_paths {
+        boot_nodes.write(path, placed, &mut tar, progress)?;
     }
-    let links = Links::of(machine)?;
+    let nodes = Nodes { machine, links: Links::of(machine)?, records: true, read };
     for (path, placed) in &machine.tree {
         if !boot.tree.contains_key(path) {
-            node(machine, &links, path, placed, read, &mut tar, progress)?;
+            nodes.write(path, placed, &mut tar, progress)?;
         }
     }
     tar.finish()?.flush()?;
     Ok(())
 }
 
-/// Writes one node of the tree.
-fn node(
+/// Writes a machine's tree alone, as the layer of a container image: its bytes depend on the files and not on who put them
+/// there.
+pub(crate) fn write_layer(
     machine: &Machine,
-    links: &Links<'_>,
-    path: &TreePath,
-    placed: &Placed,
     read: &dyn ReadContent,
-    tar: &mut Writer<&mut dyn Write>,
+    out: &mut dyn Write,
     progress: &mut dyn Task,
 ) -> Result<(), Fault> {
-    let file = links::content(machine, path, placed);
-    let first = file.and_then(|(target, _)| links.names(target)).and_then(<[_]>::first);
-    let kind = match (&placed.node.kind, file, first) {
-        (_, Some(_), Some(first)) if *first != path => EntryKind::HardLink(first.as_bytes()),
-        (_, Some((_, content)), _) => EntryKind::File(content.size()),
-        (Kind::Symlink(target), ..) => EntryKind::Symlink(target),
-        (Kind::CharDevice { major, minor }, ..) => EntryKind::Char(*major, *minor),
-        (Kind::BlockDevice { major, minor }, ..) => EntryKind::Block(*major, *minor),
-        (Kind::Fifo, ..) => EntryKind::Fifo,
-        (Kind::Directory | Kind::File(_) | Kind::HardLink(_), ..) => EntryKind::Directory,
-    };
-    let name = match kind {
-        EntryKind::Directory if path.is_root() => b"./".to_vec(),
-        EntryKind::Directory => [path.as_bytes(), b"/"].concat(),
-        _ => path.as_bytes().to_vec(),
-    };
-    let meta = &placed.node.meta;
-    tar.entry(&Entry {
-        name: &name,
-        kind,
-        mode: meta.mode & 0o7777,
-        uid: meta.uid,
-        gid: meta.gid,
-        mtime: meta.mtime,
-        xattrs: Some(&meta.xattrs),
-        records: &records(machine.components.get(placed.component)),
-    })?;
-    if let (EntryKind::File(_), Some((_, content))) = (kind, file) {
-        content::copy(content, Owner::Node(machine, path, placed.component), read, tar, progress)?;
+    let mut tar = Writer::new(out);
+    let nodes = Nodes { machine, links: Links::of(machine)?, records: false, read };
+    for (path, placed) in &machine.tree {
+        nodes.write(path, placed, &mut tar, progress)?;
     }
+    tar.finish()?.flush()?;
     Ok(())
+}
+
+/// The nodes of a tree.
+struct Nodes<'a> {
+    machine: &'a Machine,
+    links: Links<'a>,
+    /// Whether each says who put it there.
+    records: bool,
+    read: &'a dyn ReadContent,
+}
+
+impl Nodes<'_> {
+    /// Writes one of them.
+    fn write(
+        &self,
+        path: &TreePath,
+        placed: &Placed,
+        tar: &mut Writer<&mut dyn Write>,
+        progress: &mut dyn Task,
+    ) -> Result<(), Fault> {
+        let file = links::content(self.machine, path, placed);
+        let first = file.and_then(|(target, _)| self.links.names(target)).and_then(<[_]>::first);
+        let kind = match (&placed.node.kind, file, first) {
+            (_, Some(_), Some(first)) if *first != path => EntryKind::HardLink(first.as_bytes()),
+            (_, Some((_, content)), _) => EntryKind::File(content.size()),
+            (Kind::Symlink(target), ..) => EntryKind::Symlink(target),
+            (Kind::CharDevice { major, minor }, ..) => EntryKind::Char(*major, *minor),
+            (Kind::BlockDevice { major, minor }, ..) => EntryKind::Block(*major, *minor),
+            (Kind::Fifo, ..) => EntryKind::Fifo,
+            (Kind::Directory | Kind::File(_) | Kind::HardLink(_), ..) => EntryKind::Directory,
+        };
+        let name = match kind {
+            EntryKind::Directory if path.is_root() => b"./".to_vec(),
+            EntryKind::Directory => [path.as_bytes(), b"/"].concat(),
+            _ => path.as_bytes().to_vec(),
+        };
+        let meta = &placed.node.meta;
+        let component = self.machine.components.get(placed.component).filter(|_| self.records);
+        tar.entry(&Entry {
+            name: &name,
+            kind,
+            mode: meta.mode & 0o7777,
+            uid: meta.uid,
+            gid: meta.gid,
+            mtime: meta.mtime,
+            xattrs: Some(&meta.xattrs),
+            records: &records(component),
+        })?;
+        if let (EntryKind::File(_), Some((_, content))) = (kind, file) {
+            content::copy(content, Owner::Node(self.machine, path, placed.component), self.read, tar, progress)?;
+        }
+        Ok(())
+    }
 }
 
 /// LinuxKit's records: who put an entry there.
