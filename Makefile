@@ -11,13 +11,17 @@ BOOTWRIGHT := target/release/bootwright
 # What each target needs, as Debian packages.
 BUILD_NEEDS := gcc libc6-dev
 IMAGE_NEEDS := libseccomp-dev kmod
+# What compiles kernel/tiny.
+KERNEL_NEEDS := bc bison flex libelf-dev make perl zstd
 RUN_NEEDS   := qemu-system-x86
 TEST_NEEDS  := docker-registry skopeo apache2-utils openssl cpio lz4 zstd xz-utils attr libcap2-bin runc containerd \
                busybox-static iproute2 python3 procps util-linux xorriso binutils cryptsetup-bin sbsigntool \
-               systemd-boot-efi ovmf mtools dosfstools
+               systemd-boot-efi ovmf mtools dosfstools squashfs-tools erofs-utils gdisk fdisk file qemu-utils \
+               libxml2-utils genisoimage libarchive-tools grub-common grub-pc-bin ipxe-qemu
 LINT_NEEDS  := python3-venv
 
-.PHONY: all tool packages demo test lint fmt docs loader bench fuzz setup-build setup-image setup-run setup-test setup-lint clean
+.PHONY: all tool packages demo test lint fmt docs loader bench fuzz setup-build setup-image setup-kernel setup-run setup-test \
+        setup-lint clean
 
 all: tool
 
@@ -30,11 +34,13 @@ setup-build:
 	$(call needs,$(BUILD_NEEDS))
 setup-image: setup-build
 	$(call needs,$(IMAGE_NEEDS))
+	@rustup target list --installed | grep -qx x86_64-unknown-linux-musl || rustup target add x86_64-unknown-linux-musl
+setup-kernel: setup-image
+	$(call needs,$(KERNEL_NEEDS))
 setup-run:
 	$(call needs,$(RUN_NEEDS))
-setup-test: setup-image setup-run
+setup-test: setup-kernel setup-run
 	$(call needs,$(TEST_NEEDS))
-	@rustup target list --installed | grep -qx x86_64-unknown-linux-musl || rustup target add x86_64-unknown-linux-musl
 setup-lint: setup-build
 	$(call needs,$(LINT_NEEDS))
 	@test -x $(VENV)/bin/typos || { $(PYTHON) -m venv $(VENV) && $(VENV)/bin/pip install --quiet $(WHEELS); }
@@ -43,9 +49,10 @@ tool: setup-build
 	$(CARGO) build --locked --release -p bootwright
 
 # Builds every package and kernel of this repository into the store, and writes each as an OCI archive too.
-packages: tool setup-image
+# kernel/tiny is compiled from source: six minutes on two idle processors, once.
+packages: tool setup-kernel
 	@mkdir -p $(OUT)/packages
-	$(BOOTWRIGHT) pkg build --archive $(OUT)/packages pkg/*/ kernel/debian/*/
+	$(BOOTWRIGHT) pkg build --archive $(OUT)/packages pkg/*/ kernel/debian/*/ kernel/tiny
 
 # From nothing to an HTTP answer of a service inside a booted machine.
 demo: tool setup-image setup-run
@@ -82,7 +89,7 @@ bench: tool setup-test
 # Each reader of foreign bytes, SECONDS each; needs a nightly toolchain and cargo-fuzz.
 SECONDS ?= 600
 fuzz:
-	for target in spec layer flatten manifest archive; do \
+	for target in spec layer flatten manifest archive efi credentials; do \
 	  $(CARGO) +nightly fuzz run --fuzz-dir fuzz $$target -- -max_total_time=$(SECONDS) || exit 1; done
 
 clean:

@@ -12,7 +12,7 @@ use bootwright_oci::archive::ArchiveError;
 use bootwright_oci::engine::EngineError;
 use bootwright_oci::registry::RegistryError;
 use bootwright_oci::{FetchError, StoreError};
-use bootwright_packages::{AptError, CargoError, CommandError, KernelError};
+use bootwright_packages::{AptError, CargoError, CommandError, KernelBuildError, KernelError};
 use bootwright_spec::{Diagnostic, Diagnostics, Sources};
 
 /// Whose fault it is, which decides the exit code.
@@ -24,6 +24,8 @@ pub enum Kind {
     Usage,
     /// Our bug or the world's (network, disk): 3.
     World,
+    /// A machine that would have too little memory, and so was not started: 14, as if its init had said so.
+    Memory,
 }
 
 impl Kind {
@@ -34,6 +36,7 @@ impl Kind {
             Self::Input => 1,
             Self::Usage => 2,
             Self::World => 3,
+            Self::Memory => bootwright_machine::Outcome::OutOfMemory.exit_code(),
         }
     }
 }
@@ -214,6 +217,11 @@ fn package(error: &bootwright_packages::Error) -> Kind {
             KernelError::Depmod { source, .. } => program(source),
             error => input_or_disk(error),
         },
+        Error::KernelBuild { source, .. } => match &**source {
+            KernelBuildError::Missing(_) => Kind::World,
+            KernelBuildError::Version(source) | KernelBuildError::Finish(source) => program(source),
+            error => input_or_disk(error),
+        },
         error => input_or_disk(error),
     }
 }
@@ -221,7 +229,9 @@ fn package(error: &bootwright_packages::Error) -> Kind {
 fn format(error: &bootwright_formats::Error) -> Kind {
     use bootwright_formats::Error;
     match error {
-        Error::Clash { .. } | Error::NotStreamable { .. } | Error::NoFormat | Error::Compression(_) => Kind::Usage,
+        Error::NotStreamable { .. } | Error::NoFormat | Error::Compression(_) | Error::SquashfsOptions(_) => {
+            Kind::Usage
+        }
         // A broken tree is assembly's bug.
         Error::Write { .. } | Error::Cache { .. } | Error::Read { .. } | Error::Tree { .. } => Kind::World,
         _ => Kind::Input,
@@ -232,6 +242,7 @@ fn machine(error: &bootwright_machine::Error) -> Kind {
     match error {
         bootwright_machine::Error::Conflict(_) => Kind::Usage,
         bootwright_machine::Error::NoDisk { .. } => Kind::Input,
+        bootwright_machine::Error::LittleMemory { .. } => Kind::Memory,
         _ => Kind::World,
     }
 }
@@ -253,6 +264,7 @@ failures! {
     ArchiveError => archive,
     RegistryError => registry,
     bootwright_formats::Error => format,
+    bootwright_formats::authenticode::SigningError => |_: &_| Kind::Input,
     bootwright_machine::Error => machine,
     bootwright_machine::ArtefactError => input_or_disk,
     bootwright_oci::ReferenceError => |_: &_| Kind::Input,
@@ -322,7 +334,11 @@ mod tests {
     fn packages_tell_a_wrong_name_from_a_missing_tool() {
         let packages = vec!["nope".to_owned()];
         let cargo = |source| Failure::from(Error::Cargo { directory: "p".into(), source: Box::new(source) });
+        let kernel = |source| Failure::from(Error::KernelBuild { directory: "p".into(), source: Box::new(source) });
         for (failure, kind) in [
+            (kernel(KernelBuildError::Missing(vec!["flex"])), Kind::World),
+            (kernel(KernelBuildError::Finish(missing())), Kind::World),
+            (kernel(KernelBuildError::Refused(Vec::new())), Kind::Input),
             (apt(AptError::Resolve { packages: packages.clone(), source: failed() }), Kind::Input),
             (apt(AptError::Resolve { packages: packages.clone(), source: missing() }), Kind::World),
             (apt(AptError::Missing(missing())), Kind::World),

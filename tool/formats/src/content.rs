@@ -67,6 +67,24 @@ pub(crate) fn copy_cached(
     Ok(())
 }
 
+/// Passes bytes on and counts them for the progress.
+pub(crate) struct Counted<'a> {
+    pub(crate) out: &'a mut dyn Write,
+    pub(crate) progress: &'a mut dyn Task,
+}
+
+impl Write for Counted<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let n = self.out.write(bytes)?;
+        self.progress.advance(n as u64);
+        Ok(n)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.out.flush()
+    }
+}
+
 /// Whose content it is, for messages.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Owner<'a> {

@@ -1,9 +1,9 @@
-//! The names of the output formats, the files that each makes, and which of them can be built.
+//! The names of the output formats, the files that each makes, and what each is made of.
 //!
 //! All twenty of LinuxKit's names are known, with LinuxKit's file names, so that a command line written for it is either
 //! honoured or refused by name.
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 use std::fmt;
 use std::str::FromStr;
 
@@ -13,12 +13,16 @@ use crate::Error;
 
 /// An output format.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-#[expect(missing_docs, reason = "the names are LinuxKit's; `docs/formats.md` tells what each is")]
+#[expect(missing_docs, reason = "the names tell; `docs/formats.md` tells what each is")]
 pub enum Format {
     Aws,
+    Azure,
     Docker,
+    DockerArchive,
     DynamicVhd,
+    Firecracker,
     Gcp,
+    Iso,
     IsoBios,
     IsoEfi,
     IsoEfiInitrd,
@@ -26,40 +30,151 @@ pub enum Format {
     KernelInitrd,
     KernelIso,
     KernelSquashfs,
+    Kvm,
+    Netboot,
+    Oci,
+    Openstack,
+    Ova,
+    Qcow2,
     Qcow2Bios,
     Qcow2Efi,
+    Raw,
     RawBios,
     RawEfi,
     Rpi3,
     Tar,
     TarKernelInitrd,
+    Uki,
     Vhd,
+    Vhdx,
     Vmdk,
 }
 
-/// Format, name, and what follows the build's name in each file's name.
-const TABLE: [(Format, &str, &[&str]); 20] = [
-    (Format::Aws, "aws", &[".raw"]),
-    (Format::Docker, "docker", &[".docker"]),
-    (Format::DynamicVhd, "dynamic-vhd", &[".vhd"]),
-    (Format::Gcp, "gcp", &[".img.tar.gz"]),
-    (Format::IsoBios, "iso-bios", &[".iso"]),
-    (Format::IsoEfi, "iso-efi", &["-efi.iso"]),
-    (Format::IsoEfiInitrd, "iso-efi-initrd", &["-efi-initrd.iso"]),
-    (Format::KernelErofs, "kernel+erofs", &["-kernel", "-cmdline", "-erofs.img"]),
-    (Format::KernelInitrd, "kernel+initrd", &["-kernel", "-initrd.img", "-cmdline"]),
-    (Format::KernelIso, "kernel+iso", &["-kernel", "-cmdline", ".iso"]),
-    (Format::KernelSquashfs, "kernel+squashfs", &["-kernel", "-cmdline", "-squashfs.img"]),
-    (Format::Qcow2Bios, "qcow2-bios", &[".qcow2"]),
-    (Format::Qcow2Efi, "qcow2-efi", &["-efi.qcow2"]),
-    (Format::RawBios, "raw-bios", &["-bios.img"]),
-    (Format::RawEfi, "raw-efi", &["-efi.img"]),
-    (Format::Rpi3, "rpi3", &[".tar"]),
-    (Format::Tar, "tar", &[".tar"]),
-    (Format::TarKernelInitrd, "tar-kernel-initrd", &["-initrd.tar"]),
-    (Format::Vhd, "vhd", &[".vhd"]),
-    (Format::Vmdk, "vmdk", &[".vmdk"]),
-];
+/// What a format is made of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Made {
+    /// The whole tree, in one stream.
+    Tree(Stream),
+    /// A kernel, and an initrd with the root in it.
+    Kernel,
+    /// A kernel, and the root beside it, which the kernel mounts.
+    Beside(Beside),
+    /// A kernel and its initrd in one EFI program.
+    Uki,
+    /// A disk that firmware boots.
+    Disk(Firmware, Container),
+    /// An ISO that firmware boots.
+    Iso(Firmware),
+    /// Nothing, until there is a kernel for the board.
+    Nothing,
+}
+
+/// What a stream is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Stream {
+    /// A tar.
+    Tar,
+    /// A build context of Docker's.
+    DockerContext,
+    /// An image as `docker save` writes it.
+    DockerArchive,
+    /// An image as an OCI layout.
+    Oci,
+}
+
+/// A root filesystem beside a kernel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Beside {
+    Squashfs,
+    Erofs,
+    Iso,
+    /// Squashfs, with Firecracker's configuration.
+    Firecracker,
+}
+
+/// Which firmware boots it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Firmware {
+    Bios,
+    Efi,
+    Both,
+}
+
+impl Firmware {
+    /// Whether a BIOS boots it.
+    pub(crate) fn bios(self) -> bool {
+        self != Self::Efi
+    }
+
+    /// Whether UEFI boots it.
+    pub(crate) fn efi(self) -> bool {
+        self != Self::Bios
+    }
+}
+
+/// What a disk is wrapped in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Container {
+    Raw,
+    Qcow2,
+    Vhd,
+    DynamicVhd,
+    Vhdx,
+    Vmdk,
+    Ova,
+    Azure,
+    Gcp,
+}
+
+/// Format, name, what follows the build's name in each file's name, what it is made of.
+type Row = (Format, &'static str, &'static [&'static str], Made);
+
+/// LinuxKit's formats and ours, by name.
+const TABLE: [Row; 33] = {
+    use Container as C;
+    use Firmware::{Bios, Both, Efi};
+    use Made::{Beside as Root, Disk, Iso, Kernel, Nothing, Tree, Uki};
+    [
+        (Format::Aws, "aws", &[".raw"], Disk(Both, C::Raw)),
+        (Format::Azure, "azure", &["-azure.vhd"], Disk(Both, C::Azure)),
+        (Format::Docker, "docker", &[".docker"], Tree(Stream::DockerContext)),
+        (Format::DockerArchive, "docker-archive", &["-docker.tar"], Tree(Stream::DockerArchive)),
+        (Format::DynamicVhd, "dynamic-vhd", &[".vhd"], Disk(Both, C::DynamicVhd)),
+        (
+            Format::Firecracker,
+            "firecracker",
+            &["-vmlinux", "-rootfs.img", "-firecracker.json"],
+            Root(Beside::Firecracker),
+        ),
+        (Format::Gcp, "gcp", &[".img.tar.gz"], Disk(Both, C::Gcp)),
+        (Format::Iso, "iso", &[".iso"], Iso(Both)),
+        (Format::IsoBios, "iso-bios", &[".iso"], Iso(Bios)),
+        (Format::IsoEfi, "iso-efi", &["-efi.iso"], Iso(Efi)),
+        (Format::IsoEfiInitrd, "iso-efi-initrd", &["-efi-initrd.iso"], Iso(Efi)),
+        (Format::KernelErofs, "kernel+erofs", &["-kernel", "-cmdline", "-erofs.img"], Root(Beside::Erofs)),
+        (Format::KernelInitrd, "kernel+initrd", &["-kernel", "-initrd.img", "-cmdline"], Kernel),
+        (Format::KernelIso, "kernel+iso", &["-kernel", "-cmdline", ".iso"], Root(Beside::Iso)),
+        (Format::KernelSquashfs, "kernel+squashfs", &["-kernel", "-cmdline", "-squashfs.img"], Root(Beside::Squashfs)),
+        (Format::Kvm, "kvm", &["-kvm.qcow2"], Disk(Both, C::Qcow2)),
+        (Format::Netboot, "netboot", &["-netboot-kernel", "-netboot-initrd.img", "-netboot.ipxe"], Kernel),
+        (Format::Oci, "oci", &["-oci.tar"], Tree(Stream::Oci)),
+        (Format::Openstack, "openstack", &["-openstack.qcow2"], Disk(Both, C::Qcow2)),
+        (Format::Ova, "ova", &[".ova"], Disk(Both, C::Ova)),
+        (Format::Qcow2, "qcow2", &[".qcow2"], Disk(Both, C::Qcow2)),
+        (Format::Qcow2Bios, "qcow2-bios", &[".qcow2"], Disk(Bios, C::Qcow2)),
+        (Format::Qcow2Efi, "qcow2-efi", &["-efi.qcow2"], Disk(Efi, C::Qcow2)),
+        (Format::Raw, "raw", &[".img"], Disk(Both, C::Raw)),
+        (Format::RawBios, "raw-bios", &["-bios.img"], Disk(Bios, C::Raw)),
+        (Format::RawEfi, "raw-efi", &["-efi.img"], Disk(Efi, C::Raw)),
+        (Format::Rpi3, "rpi3", &[".tar"], Nothing),
+        (Format::Tar, "tar", &[".tar"], Tree(Stream::Tar)),
+        (Format::TarKernelInitrd, "tar-kernel-initrd", &["-initrd.tar"], Kernel),
+        (Format::Uki, "uki", &[".efi"], Uki),
+        (Format::Vhd, "vhd", &[".vhd"], Disk(Both, C::Vhd)),
+        (Format::Vhdx, "vhdx", &[".vhdx"], Disk(Both, C::Vhdx)),
+        (Format::Vmdk, "vmdk", &[".vmdk"], Disk(Both, C::Vmdk)),
+    ]
+};
 
 /// A name that is no format's.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -76,7 +191,7 @@ impl FormatError {
 }
 
 impl Format {
-    /// Every format of LinuxKit's, by name.
+    /// Every format, by name.
     pub fn all() -> impl Iterator<Item = Self> {
         TABLE.iter().map(|row| row.0)
     }
@@ -89,7 +204,7 @@ impl Format {
     /// Whether this version builds it.
     #[must_use]
     pub fn is_built(self) -> bool {
-        matches!(self, Self::Docker | Self::KernelInitrd | Self::Tar | Self::TarKernelInitrd)
+        self.made() != Made::Nothing
     }
 
     /// Its name on the command line.
@@ -107,43 +222,75 @@ impl Format {
     /// Whether it is one stream, which may go to standard output or to a file of any name.
     #[must_use]
     pub fn is_streamable(self) -> bool {
-        matches!(self, Self::Tar | Self::Docker)
+        matches!(self.made(), Made::Tree(_))
     }
 
-    /// Whether the machine's tree travels in it as an initrd, with newc's limits.
+    /// Whether it is a disk, which may have more room than what it holds.
     #[must_use]
-    pub fn has_initrd(self) -> bool {
-        matches!(self, Self::KernelInitrd | Self::TarKernelInitrd)
+    pub fn is_disk(self) -> bool {
+        matches!(self.made(), Made::Disk(..))
     }
 
-    fn row(self) -> &'static (Self, &'static str, &'static [&'static str]) {
+    /// What it is made of.
+    pub(crate) fn made(self) -> Made {
+        self.row().3
+    }
+
+    fn row(self) -> &'static Row {
         TABLE.iter().find(|row| row.0 == self).expect("every format is in the table (tested)")
     }
 }
 
-/// Refuses formats that are not built yet, and two that would write one file. A format named twice counts once.
+/// A format of one build, and what its files' names begin with.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Named {
+    /// The format.
+    pub format: Format,
+    /// The build's name, or one of its own where another format of the build has the same files.
+    pub name: String,
+}
+
+impl Named {
+    /// The names of its files.
+    #[must_use]
+    pub fn files(&self) -> Vec<String> {
+        self.format.files(&self.name)
+    }
+
+    /// What to say where the name is not the build's.
+    #[must_use]
+    pub fn renamed(&self, build: &str) -> Option<String> {
+        let files = self.files().iter().map(|file| format!("`{file}`")).collect::<Vec<_>>().join(", ");
+        let format = self.format;
+        (self.name != build)
+            .then(|| format!("another format of this build has the file names of `{format}`, so it writes {files}"))
+    }
+}
+
+/// Refuses formats that are not built. A format named twice counts once; one whose files an earlier one has gets a name
+/// of its own.
 ///
 /// # Errors
 ///
-/// [`Error::NotBuilt`], [`Error::Clash`].
-pub fn check_formats(formats: &[Format], name: &str) -> Result<Vec<Format>, Error> {
-    let mut unique: Vec<Format> = Vec::new();
-    let mut files: BTreeMap<String, Format> = BTreeMap::new();
+/// [`Error::NotBuilt`], [`Error::NoFormat`].
+pub fn check_formats(formats: &[Format], name: &str) -> Result<Vec<Named>, Error> {
+    if let Some(format) = formats.iter().find(|f| !f.is_built()) {
+        return Err(Error::NotBuilt { format: *format });
+    }
+    let mut unique: Vec<Named> = Vec::new();
+    let mut taken: BTreeSet<String> = BTreeSet::new();
     for format in formats {
-        if unique.contains(format) {
+        if unique.iter().any(|named| named.format == *format) {
             continue;
         }
-        for file in format.files(name) {
-            if let Some(first) = files.insert(file.clone(), *format) {
-                return Err(Error::Clash { file, first, second: *format });
-            }
+        let mut named = Named { format: *format, name: name.to_owned() };
+        if named.files().iter().any(|file| taken.contains(file)) {
+            named.name = format!("{name}-{}", format.name().replace('+', "-"));
         }
-        unique.push(*format);
+        taken.extend(named.files());
+        unique.push(named);
     }
-    match unique.iter().find(|f| !f.is_built()) {
-        Some(format) => Err(Error::NotBuilt { format: *format }),
-        None => Ok(unique),
-    }
+    if unique.is_empty() { Err(Error::NoFormat) } else { Ok(unique) }
 }
 
 impl fmt::Display for Format {
@@ -176,11 +323,10 @@ mod tests {
             assert_eq!(format.name().parse(), Ok(format));
             assert_eq!(Format::all().position(|f| f == format), Some(at));
         }
-        let built: Vec<_> = Format::built().map(Format::name).collect();
-        assert_eq!(built, ["docker", "kernel+initrd", "tar", "tar-kernel-initrd"]);
+        assert_eq!(Format::all().filter(|f| !f.is_built()).collect::<Vec<_>>(), [Format::Rpi3]);
         let error = "kernel+initr".parse::<Format>().unwrap_err();
         assert_eq!(error.to_string(), "there is no output format `kernel+initr`");
-        assert_eq!(error.hint().unwrap(), "the formats are docker, kernel+initrd, tar, tar-kernel-initrd");
+        assert!(error.hint().unwrap().starts_with("the formats are aws, azure, docker, "));
     }
 
     #[test]
@@ -197,21 +343,37 @@ mod tests {
     }
 
     #[test]
-    fn clashes_and_formats_that_are_not_built_are_refused_before_the_build() {
-        let check = |formats: &[Format]| check_formats(formats, "w").map_err(|e| e.to_string());
-        assert_eq!(check(&[Format::Tar, Format::Docker, Format::Tar]), Ok(vec![Format::Tar, Format::Docker]));
+    fn of_formats_with_the_same_files_the_later_gets_names_of_its_own() {
+        let names = |formats: &[Format]| {
+            let named = check_formats(formats, "w").unwrap();
+            named.iter().flat_map(Named::files).collect::<Vec<_>>().join(" ")
+        };
         for (formats, want) in [
-            ([Format::Vhd, Format::DynamicVhd], "formats `vhd` and `dynamic-vhd` would both write `w.vhd`"),
-            ([Format::KernelIso, Format::IsoBios], "formats `kernel+iso` and `iso-bios` would both write `w.iso`"),
-            ([Format::Tar, Format::Rpi3], "formats `tar` and `rpi3` would both write `w.tar`"),
-            ([Format::Tar, Format::Aws], "format `aws` is not built yet"),
-            // Both write a `w-kernel`; the kernel's name is not the only thing they share.
+            (&[Format::Tar, Format::Docker, Format::Tar][..], "w.tar w.docker"),
+            (&[Format::Vhd, Format::DynamicVhd], "w.vhd w-dynamic-vhd.vhd"),
+            (&[Format::IsoBios, Format::Iso], "w.iso w-iso.iso"),
             (
-                [Format::KernelInitrd, Format::KernelSquashfs],
-                "formats `kernel+initrd` and `kernel+squashfs` would both write `w-kernel`",
+                &[Format::KernelInitrd, Format::KernelSquashfs],
+                "w-kernel w-initrd.img w-cmdline w-kernel-squashfs-kernel w-kernel-squashfs-cmdline \
+                 w-kernel-squashfs-squashfs.img",
             ),
         ] {
-            assert_eq!(check(&formats), Err(want.to_owned()));
+            assert_eq!(names(formats), want);
         }
+        let all: Vec<Format> = Format::built().collect();
+        let files: Vec<String> = check_formats(&all, "w").unwrap().iter().flat_map(Named::files).collect();
+        assert_eq!(files.iter().collect::<BTreeSet<_>>().len(), files.len(), "{files:?}");
+
+        let named = check_formats(&[Format::Vhd, Format::DynamicVhd], "w").unwrap();
+        assert_eq!(named[0].renamed("w"), None);
+        let said = "another format of this build has the file names of `dynamic-vhd`, so it writes `w-dynamic-vhd.vhd`";
+        assert_eq!(named[1].renamed("w").unwrap(), said);
+    }
+
+    #[test]
+    fn what_is_not_built_is_refused() {
+        let refused = |formats: &[Format]| check_formats(formats, "w").unwrap_err().to_string();
+        assert_eq!(refused(&[Format::Tar, Format::Rpi3]), "format `rpi3` is not built yet");
+        assert_eq!(refused(&[]), "no output format was asked for");
     }
 }

@@ -4,7 +4,12 @@
 //! the kernel's own reservations are not managed yet. So with T the unpacked tree (in pages), P the packed initrd, and R
 //! what the kernel reserves for itself, memory M must satisfy `T <= (M - P - R) / 2`. A small tree is bound by the kernel
 //! instead, which must still run beside tree and initrd: `M >= T + P + floor`. Neither part is padded: init refuses a machine
-//! with less, so a number that is too large would turn away machines that work. Measured: `docs/formats.md`.
+//! with less, so a number that is too large would turn away machines that work.
+//!
+//! A root image of S in the initrd, whose root is a ramfs then, is there twice while it is unpacked, packed (it is stored as it
+//! is) and as a file; so with T and P of the small initrd around it `M >= T + S + P + floor`, P including S. Later there is the
+//! file and what init reads of it: `M >= S + INIT + floor`. An image on a disk is read by pages that the kernel can drop again,
+//! so there it is the small initrd that decides. Measured, each of them: `docs/formats.md`.
 
 use bootwright_oci::Kind;
 use bootwright_rootfs::Machine;
@@ -53,8 +58,14 @@ pub(crate) fn with_root_image(early: &Machine, packed_bytes: u64, stored_bytes: 
     need(early, tree + stored, inodes, packed_bytes).max(need(early, stored + INIT, 0, 0))
 }
 
+/// MiB of memory that a machine needs whose kernel mounts the root by itself.
+#[must_use]
+pub(crate) fn beside(machine: &Machine) -> u64 {
+    need(machine, INIT, 0, 0)
+}
+
 /// Whether the kernel makes its root a ramfs, which has no limit (`init_is_rootfs_tmpfs` in `init/do_mounts.c`).
-fn is_ramfs(cmdline: &str) -> bool {
+pub(crate) fn is_ramfs(cmdline: &str) -> bool {
     let mut words = cmdline.split_ascii_whitespace();
     words.any(|word| {
         word.starts_with("root=") || word.strip_prefix("rootfstype=").is_some_and(|types| !types.contains("tmpfs"))
@@ -82,6 +93,23 @@ mod tests {
             early: None,
             root: Root::default(),
             kernel_floor_mib: floor,
+        }
+    }
+
+    /// Booted with a tool that asked for 1 MiB: the smallest `-m` at which the service spoke, three times. Never less than
+    /// that, and at most a quarter more.
+    #[test]
+    fn the_need_is_the_floor_and_at_most_a_quarter() {
+        // Nothing but the service; 20 MiB that do not compress; 60 MiB that compress to 22 MiB.
+        let (initrd, early) = (machine(74, 1, ""), machine(74, 1, "rootfstype=ramfs"));
+        let cases = [
+            ("image", with_root_image(&early, 4_036_320, 3_534_848), 76),
+            ("image, noise", with_root_image(&early, 25_003_748, 24_502_272), 116),
+            // The same small initrd for each of the three.
+            ("disk, noise", need(&initrd, 1_855_488, 34 * INODE, 576_168), 74),
+        ];
+        for (name, need, booted) in cases {
+            assert!(booted <= need && 4 * need <= 5 * booted, "{name}: {need} MiB for a floor of {booted}");
         }
     }
 

@@ -14,6 +14,7 @@ use bootwright_oci::Hasher;
 use rustix::fs::{AtFlags, CWD, Mode, OFlags};
 use tempfile::NamedTempFile;
 
+use crate::format::Named;
 use crate::{Artefact, Error, Format};
 
 /// Mode of every artefact.
@@ -56,17 +57,17 @@ impl Output {
     }
 
     /// Refuses what cannot be written, before anything is.
-    pub(crate) fn check(&self, formats: &[Format]) -> Result<(), Error> {
+    pub(crate) fn check(&self, formats: &[Named]) -> Result<(), Error> {
         let single = |output: String| match formats {
-            [format] if format.is_streamable() => Ok(()),
+            [named] if named.format.is_streamable() => Ok(()),
             _ => Err(Error::NotStreamable { output }),
         };
         match self {
-            Self::Directory { directory, name } => {
+            Self::Directory { directory, .. } => {
                 if !directory.is_dir() {
                     return Err(Error::NoDirectory(directory.clone()));
                 }
-                let files = formats.iter().flat_map(|f| f.files(name));
+                let files = formats.iter().flat_map(Named::files);
                 match files.map(|file| directory.join(file)).find(|path| path.is_dir()) {
                     Some(path) => Err(Error::IsDirectory(path)),
                     None => Ok(()),

@@ -143,7 +143,8 @@ impl RawImage {
     }
 
     /// The runs of granules of so many bytes that hold anything, as offset and length; the last may reach over the end.
-    pub(crate) fn runs(&self, granule: u64) -> Vec<(u64, u64)> {
+    #[must_use]
+    pub fn runs(&self, granule: u64) -> Vec<(u64, u64)> {
         let mut runs: Vec<(u64, u64)> = Vec::new();
         for piece in &self.pieces {
             let (start, end) = (piece.at / granule * granule, piece.end().next_multiple_of(granule));
@@ -159,7 +160,7 @@ impl RawImage {
     ///
     /// # Errors
     ///
-    /// Those of the sink, and of [`RawImage::read_at`].
+    /// Those of the sink and of the image's files.
     pub fn write_to(&self, out: &mut dyn Write, progress: &mut dyn Task) -> io::Result<()> {
         let mut buffer = vec![0; BUFFER];
         let mut at = 0;

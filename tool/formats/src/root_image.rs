@@ -1,12 +1,10 @@
 //! A root image: a read-only filesystem, its mark, and with dm-verity the hash tree over both.
 //!
-//! What it is and how it is found is told in `tool/bundle/src/root.rs`. The filesystem's file is not copied: the image is
+//! What it is and how it is found is told in `tool/bundle/src/root.rs`. The filesystem is not copied: the image is
 //! pieces, laid into an initrd, a partition or a disk as they are.
 
-use std::fs::File;
 use std::io;
 use std::num::NonZero;
-use std::sync::Arc;
 
 use bootwright_bundle::{Corruption, ROOT_BLOCK, RootId, RootMark};
 use bootwright_oci::{Hasher, Task};
@@ -28,23 +26,21 @@ pub struct RootImage {
 }
 
 impl RootImage {
-    /// Makes the image around a squashfs or EROFS, which is the first `len` bytes of a file. It is read once for its name, and
-    /// with dm-verity once more by all threads.
+    /// Makes the image around a squashfs or EROFS. It is read once for its name, and with dm-verity once more by all threads.
     ///
     /// # Errors
     ///
-    /// The file cannot be read, or the hash tree not be written into a temporary file.
+    /// It cannot be read, or the hash tree not be written into a temporary file.
     pub fn new(
-        filesystem: &Arc<File>,
-        len: u64,
+        filesystem: &RawImage,
         verity: bool,
         threads: NonZero<usize>,
         progress: &mut dyn Task,
     ) -> io::Result<Self> {
-        let filesystem_len = len.next_multiple_of(ROOT_BLOCK);
+        let filesystem_len = filesystem.size().next_multiple_of(ROOT_BLOCK);
         let data_len = filesystem_len + ROOT_BLOCK;
         let mut data = RawImage::new(data_len);
-        data.put_file(0, filesystem, 0, len);
+        data.put_image(0, filesystem);
 
         let mut hasher = Hasher::new(io::sink());
         data.part(0, filesystem_len).write_to(&mut hasher, progress)?;

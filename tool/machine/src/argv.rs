@@ -81,7 +81,8 @@ pub fn argv(config: &MachineConfig, accelerator: Accelerator, session: &Session)
         let path = escape(&boot.path);
         add("-drive", &format!("if=none,id=boot,media={medium},format={}{snapshot},file={path}", boot.format));
         let device = if boot.cd { "ide-cd".to_owned() } else { virtio.disk(boot.bus, "boot") };
-        let order = if config.board == Board::Microvm { "" } else { ",bootindex=0" };
+        // Where QEMU loads a kernel, that is the first to boot.
+        let order = if config.artefact.kernel().is_some() { "" } else { ",bootindex=0" };
         add("-device", &format!("{device},drive=boot{order}"));
     }
     for (index, disk) in session.disks.iter().enumerate() {
@@ -251,11 +252,6 @@ mod tests {
                 boot(DiskFormat::Raw, Bus::Ide, true),
                 "media=cdrom,readonly=on,format=raw,file=web,,1.img\n-device\nide-cd,drive=boot,bootindex=0",
             ),
-            (
-                Board::Microvm,
-                boot(DiskFormat::Raw, Bus::Virtio, false),
-                "-device\nvirtio-blk-device,drive=boot\n-netdev",
-            ),
         ] {
             let iso = Boot::Iso { path: "unused".into(), bios: true };
             let artefact = Artefact { boot: iso, ..artefact() };
@@ -263,6 +259,12 @@ mod tests {
             let words = words(&config, Accelerator::Tcg, &session);
             assert!(words.contains(expected), "{expected:?} is not in\n{words}");
             assert!(!words.contains("-kernel") && !words.contains("-append"), "{words}");
+        }
+        // Beside a kernel it is not what boots.
+        for (board, expected) in [(Board::Default, "virtio-blk-pci"), (Board::Microvm, "virtio-blk-device")] {
+            let config = MachineConfig { arch: Arch::X86_64, board, ..MachineConfig::new(artefact()) };
+            let words = words(&config, Accelerator::Tcg, &boot(DiskFormat::Raw, Bus::Virtio, false));
+            assert!(words.contains(&format!("-device\n{expected},drive=boot\n-netdev")), "{words}");
         }
         let uki = Artefact { boot: Boot::Uki("web.efi".into()), ..artefact() };
         let config = MachineConfig { arch: Arch::X86_64, ..MachineConfig::new(uki) };

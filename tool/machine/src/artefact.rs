@@ -7,8 +7,10 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use bootwright_bundle::MEMORY_ARGUMENT;
+
 use crate::DiskFormat;
-use crate::medium::Medium;
+use crate::medium::{self, Medium};
 
 /// What boots, and what is known of it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -182,6 +184,11 @@ impl Artefact {
         let medium = Medium::of(path).map_err(|source| ArtefactError::Read { path: path.into(), source })?;
         let path = path.to_owned();
         let prefix = path.with_extension("");
+        let cmdline = match medium {
+            Some(Medium::Uki) => medium::uki_cmdline(&path),
+            _ => Ok(String::new()),
+        };
+        let cmdline = cmdline.map_err(|source| ArtefactError::Read { path: path.clone(), source })?;
         let boot = match medium {
             Some(Medium::Uki) => Boot::Uki(path),
             Some(Medium::Disk { format, bios }) => Boot::Disk { path, format, bios },
@@ -189,7 +196,7 @@ impl Artefact {
             Some(Medium::Archive) => Boot::Archive(path),
             Some(Medium::Kernel | Medium::Root) | None => return Ok(None),
         };
-        Ok(Some(Self { boot, cmdline: String::new(), prefix }))
+        Ok(Some(Self { boot, cmdline, prefix }))
     }
 
     /// A kernel and what lies beside it: an initrd with all of it, or a root filesystem.
@@ -258,6 +265,15 @@ impl Artefact {
             Boot::Kernel { initrd, .. } => initrd.as_deref(),
             _ => None,
         }
+    }
+
+    /// MiB of memory that the machine needs, where the command line is known and says so.
+    #[must_use]
+    pub fn memory_mib(&self) -> Option<u64> {
+        // As init reads it: the last one counts, and what follows a `--` is not for it.
+        let words = self.cmdline.split_ascii_whitespace().take_while(|word| *word != "--");
+        let values = words.filter_map(|word| word.strip_prefix(MEMORY_ARGUMENT)?.strip_prefix('=')?.parse().ok());
+        values.last()
     }
 
     /// Whether it takes UEFI.
@@ -364,6 +380,19 @@ mod tests {
         let root = Some(place("f-rootfs.img"));
         assert_eq!(found.boot, Boot::Kernel { kernel: place("f-vmlinux"), initrd: None, root });
         assert_eq!(found.cmdline, "console=ttyS0");
+    }
+
+    #[test]
+    fn the_memory_it_needs_stands_on_the_command_line() {
+        for (cmdline, mib) in [
+            ("console=ttyS0", None),
+            ("bootwright.memory=96 console=ttyS0", Some(96)),
+            ("bootwright.memory=96 bootwright.memory=x bootwright.memory=80 -- bootwright.memory=7", Some(80)),
+            ("xbootwright.memory=96 bootwright.memory bootwright.memory.x=1", None),
+        ] {
+            let artefact = Artefact { cmdline: cmdline.into(), ..Artefact::default() };
+            assert_eq!(artefact.memory_mib(), mib, "{cmdline}");
+        }
     }
 
     #[test]

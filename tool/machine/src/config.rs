@@ -110,6 +110,15 @@ impl MachineConfig {
         Ok(())
     }
 
+    /// Refuses a machine with less memory than its root needs, where that is known before it boots. Not part of
+    /// [`Self::check`]: a test may well want to see such a machine.
+    pub fn check_memory(&self) -> Result<(), Error> {
+        match self.artefact.memory_mib() {
+            Some(needed) if self.memory_mib < needed => Err(Error::LittleMemory { needed, given: self.memory_mib }),
+            _ => Ok(()),
+        }
+    }
+
     /// The QEMU to execute.
     pub fn program(&self) -> PathBuf {
         self.qemu.clone().unwrap_or_else(|| format!("qemu-system-{}", self.arch).into())
@@ -245,6 +254,18 @@ mod tests {
             assert_eq!(text.parse(), Ok(arch));
         }
         assert!("s390x".parse::<Arch>().unwrap_err().to_string().contains("none of"));
+    }
+
+    #[test]
+    fn less_memory_than_the_root_needs_is_refused() {
+        let artefact = Artefact { cmdline: "bootwright.memory=96".into(), ..Artefact::default() };
+        let machine = |memory_mib| MachineConfig { memory_mib, ..MachineConfig::new(artefact.clone()) };
+        machine(96).check_memory().unwrap();
+        machine(95).check().unwrap();
+        let error = machine(95).check_memory().unwrap_err();
+        assert_eq!(error.to_string(), "too little memory: the machine needs 96 MiB and gets 95 MiB");
+        assert_eq!(error.hint().unwrap(), "`--mem 96`");
+        MachineConfig { memory_mib: 1, ..MachineConfig::new(Artefact::default()) }.check_memory().unwrap();
     }
 
     #[test]

@@ -85,6 +85,14 @@ pub enum Error {
     /// Options that contradict each other.
     #[error("{0}")]
     Conflict(&'static str),
+    /// The root needs more memory than the machine gets.
+    #[error("too little memory: the machine needs {needed} MiB and gets {given} MiB")]
+    LittleMemory {
+        /// MiB that it needs.
+        needed: u64,
+        /// MiB that it gets.
+        given: u64,
+    },
     /// A pipe, a thread or a poll.
     #[error("cannot {action}")]
     System {
@@ -111,6 +119,7 @@ impl Error {
                 Some("`--accel auto` falls back to emulation, `--accel tcg` uses it at once".into())
             }
             Self::NoDisk { path } => Some(format!("`--disk {},size=1G` makes it", path.display())),
+            Self::LittleMemory { needed, .. } => Some(format!("`--mem {needed}`")),
             Self::QemuImg { .. } => Some("apt-get install qemu-utils, or use `format=raw`".into()),
             _ => None,
         }

@@ -19,6 +19,8 @@ const BOOT_CODE: usize = 440;
 const DESCRIPTORS: u64 = 16 * ISO_SECTOR as u64;
 /// A sector of an ISO.
 const ISO_SECTOR: usize = 2048;
+/// More than any kernel's command line.
+const CMDLINE_MOST: u64 = 64 << 10;
 
 /// What a file is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -55,7 +57,7 @@ impl Medium {
         if at(0x202, b"HdrS") || at(0, b"\x7fELF") || at(56, b"ARM\x64") {
             return Ok(Some(Self::Kernel));
         }
-        if at(0, b"MZ") && sections(&head).any(|name| name == b".linux\0\0") {
+        if at(0, b"MZ") && sections(&head).any(|section| section.starts_with(b".linux\0\0")) {
             return Ok(Some(Self::Uki));
         }
         if at(0, b"hsqs") || at(1024, &[0xe2, 0xe1, 0xf5, 0xe0]) {
@@ -80,14 +82,32 @@ impl Medium {
     }
 }
 
-/// Names of a PE's sections, from its first bytes.
+/// A UKI's command line; empty if it has none.
+pub(crate) fn uki_cmdline(path: &Path) -> io::Result<String> {
+    let mut file = File::open(path)?;
+    let mut head = Vec::with_capacity(HEAD);
+    file.by_ref().take(HEAD as u64).read_to_end(&mut head)?;
+    let Some(section) = sections(&head).find(|section| section.starts_with(b".cmdline")) else {
+        return Ok(String::new());
+    };
+    let word =
+        |at: usize| u64::from(u32::from_le_bytes([section[at], section[at + 1], section[at + 2], section[at + 3]]));
+    // The file has the section in whole units of alignment; its size in memory is that of the text.
+    let (len, at) = (word(8).min(word(16)), word(20));
+    let mut text = Vec::new();
+    file.seek(SeekFrom::Start(at))?;
+    file.take(len.min(CMDLINE_MOST)).read_to_end(&mut text)?;
+    Ok(String::from_utf8_lossy(&text).trim_end_matches(['\0', '\n']).to_owned())
+}
+
+/// The headers of a PE's sections, from its first bytes.
 fn sections(head: &[u8]) -> impl Iterator<Item = &[u8]> {
     let word = |offset: usize| head.get(offset..offset + 2).map(|w| usize::from(u16::from_le_bytes([w[0], w[1]])));
     let pe = head.get(0x3c..0x40).map_or(0, |w| u32::from_le_bytes([w[0], w[1], w[2], w[3]]) as usize);
     let is_pe = head.get(pe..).is_some_and(|rest| rest.starts_with(b"PE\0\0"));
     let count = if is_pe { word(pe + 6).unwrap_or(0) } else { 0 };
     let table = pe + 24 + word(pe + 20).unwrap_or(0);
-    (0..count).filter_map(move |n| head.get(table + 40 * n..table + 40 * n + 8))
+    (0..count).filter_map(move |n| head.get(table + 40 * n..table + 40 * n + 40))
 }
 
 /// What boots an ISO; none for what is no ISO.
@@ -236,6 +256,35 @@ mod tests {
             (b"kernel:\n".to_vec(), None),
         ] {
             assert_eq!(medium(&bytes), want, "{:?}", &bytes[..bytes.len().min(16)]);
+        }
+    }
+
+    #[test]
+    fn a_ukis_command_line_is_read() {
+        let program = |size: &[u8]| {
+            with(
+                4096,
+                &[
+                    (0, b"MZ"),
+                    (0x3c, &[0x80]),
+                    (0x80, b"PE\0\0"),
+                    (0x86, &[1]),
+                    (0x98, b".cmdline"),
+                    (0x98 + 8, size),
+                    (0x98 + 16, &[0, 2]),
+                    (0x98 + 20, &[0, 8]),
+                    (2048, b"quiet bootwright.memory=96 \xff"),
+                ],
+            )
+        };
+        for (size, want) in [
+            (&[28][..], "quiet bootwright.memory=96 \u{fffd}"),
+            (&[26], "quiet bootwright.memory=96"),
+            (&[255, 255, 255, 255], "quiet bootwright.memory=96 \u{fffd}"),
+        ] {
+            let file = tempfile::NamedTempFile::new().unwrap();
+            std::fs::write(file.path(), program(size)).unwrap();
+            assert_eq!(uki_cmdline(file.path()).unwrap(), want, "{size:?}");
         }
     }
 

@@ -25,6 +25,8 @@ pub enum Outcome {
     TimedOut,
     /// It had too little memory for its root, and its init said so.
     OutOfMemory,
+    /// It did not find its root image, or did not trust it, and said so.
+    NoRoot,
     /// The user ended it from the console.
     Quit,
     /// A signal to us ended it.
@@ -41,6 +43,7 @@ impl Outcome {
             Self::Rebooted => 12,
             Self::TimedOut => 13,
             Self::OutOfMemory => 14,
+            Self::NoRoot => 15,
             Self::Interrupted(signal) => 128u8.wrapping_add(signal as u8),
         }
     }
@@ -56,6 +59,7 @@ impl fmt::Display for Outcome {
             Self::Rebooted => "the machine rebooted",
             Self::TimedOut => "the machine ran for longer than `--timeout` allows",
             Self::OutOfMemory => "the machine has too little memory",
+            Self::NoRoot => "the machine has no root that it can use",
             Self::Quit => "the machine was ended from its console",
             Self::Interrupted(signal) => return write!(f, "the machine was ended by signal {signal}"),
         })
@@ -114,6 +118,7 @@ pub(crate) fn judge(reason: &str, ending: Option<Ending>, panicked: bool, mute: 
     match ending {
         Some(Ending::OnbootFailed) => Outcome::OnbootFailed,
         Some(Ending::Memory) => Outcome::OutOfMemory,
+        Some(Ending::Root) => Outcome::NoRoot,
         Some(Ending::Panic) => Outcome::Panicked,
         _ if reason == "guest-reset" => Outcome::Rebooted,
         Some(Ending::Halt) => Outcome::Halted,
@@ -133,6 +138,7 @@ mod tests {
             ("[    1.234567][    T1] bootwright: end: memory", Some(Ending::Memory)),
             ("bootwright: end: onboot-failed ", Some(Ending::OnbootFailed)),
             ("bootwright: end: halt", Some(Ending::Halt)),
+            ("bootwright: end: root", Some(Ending::Root)),
             ("bootwright: end: panic\r", Some(Ending::Panic)),
             ("web: bootwright: end: memory", None),
             ("[web] bootwright: end: memory", None),
@@ -167,6 +173,7 @@ mod tests {
             ("guest-reset", None, false, Outcome::Rebooted, 12),
             ("guest-reset", Some(Ending::Reboot), false, Outcome::Rebooted, 12),
             ("guest-shutdown", Some(Ending::Memory), false, Outcome::OutOfMemory, 14),
+            ("guest-shutdown", Some(Ending::Root), false, Outcome::NoRoot, 15),
             ("guest-shutdown", Some(Ending::Panic), false, Outcome::Panicked, 11),
             ("halted", Some(Ending::Halt), false, Outcome::Halted, 0),
         ] {

@@ -47,6 +47,7 @@ fn run_with(
     silence: Duration,
 ) -> Result<Outcome, Error> {
     config.check()?;
+    config.check_memory()?;
     let verdicts = Verdicts::of_this_boot(cache)?;
     let plan = plan(&config.accel, config.arch == host, kvm, verdicts.read());
     if let Some(notice) = &plan.notice {

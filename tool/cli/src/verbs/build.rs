@@ -1,10 +1,14 @@
 //! `bootwright build`.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
-use bootwright_formats::{ComponentSize, Compression, Format, Options, Output, Report};
+use bootwright_formats::authenticode::Signer;
+use bootwright_formats::{
+    ComponentSize, Compression, Format, Options, Output, Report, SquashfsCompression, SquashfsOptions,
+};
 use bootwright_oci::Reporter;
-use bootwright_spec::Severity;
+use bootwright_spec::{RootKind, Severity};
 
 use super::compose::{Composer, Inputs};
 use crate::failure::Failure;
@@ -35,6 +39,24 @@ pub struct Args {
     /// Compression of the initrd: zstd, gzip, lz4 or none, with a level after a colon
     #[arg(long, value_name = "NAME[:LEVEL]", default_value = "zstd", value_parser = compression)]
     compress: (Compression, Option<i32>),
+    /// What the root is: squashfs or initrd, over what the spec says [default: squashfs where the init can have one]
+    #[arg(long, value_name = "KIND", value_parser = root_kind)]
+    root: Option<RootKind>,
+    /// Compression of the root's squashfs: zstd, gzip, xz or lz4, with a level after a colon
+    #[arg(long, value_name = "NAME[:LEVEL]", default_value = "zstd", value_parser = squashfs)]
+    root_compress: SquashfsOptions,
+    /// Let dm-verity check each block of the root when it is read
+    #[arg(long)]
+    verity: bool,
+    /// Sign EFI programs for Secure Boot with this RSA key (PEM)
+    #[arg(long, value_name = "KEY", requires = "cert")]
+    sign: Option<PathBuf>,
+    /// With --sign: the key's certificate
+    #[arg(long, value_name = "CERT", requires = "sign")]
+    cert: Option<PathBuf>,
+    /// Size of disks, to leave room on them: a number with M or G [default: what they hold]
+    #[arg(long, value_name = "SIZE", value_parser = size_of_disk)]
+    size: Option<u64>,
     /// Write the kernel decompressed
     #[arg(long)]
     decompress_kernel: bool,
@@ -45,7 +67,7 @@ pub struct Args {
     linuxkit: LinuxKit,
 }
 
-const AFTER: &str = "LinuxKit's flags are accepted with one dash too. --size, --input-tar, --no-sbom, --sbom-output and \
+const AFTER: &str = "LinuxKit's flags are accepted with one dash too. --input-tar, --no-sbom, --sbom-output and \
 --sbom-current-time are accepted and do nothing yet; each says so.";
 
 /// Where images come from; `build` and `check` share these.
@@ -68,8 +90,6 @@ pub struct Images {
 /// Flags of `linuxkit build` that have nothing to do here.
 #[derive(Debug, clap::Args)]
 struct LinuxKit {
-    #[arg(long, hide = true)]
-    size: Option<String>,
     #[arg(long, hide = true, conflicts_with = "pull")]
     input_tar: Option<PathBuf>,
     #[arg(long, hide = true)]
@@ -83,7 +103,6 @@ struct LinuxKit {
 impl LinuxKit {
     fn say_no_effect(&self, printer: &Printer) {
         let notices = [
-            (self.size.is_some(), "`--size` has no effect: none of these formats has a fixed size"),
             (
                 self.input_tar.is_some(),
                 "`--input-tar` has no effect: whatever did not change is taken from the store anyway",
@@ -101,8 +120,10 @@ impl Args {
         self.linuxkit.say_no_effect(printer);
         let formats = self.formats()?;
         let output = self.output();
-        let (compression, level) = self.compress;
-        let options = Options { compression, level, decompress_kernel: self.decompress_kernel, threads: None };
+        if self.size.is_some() && !formats.iter().any(|format| format.is_disk()) {
+            printer.notices(&[(true, "`--size` has no effect: none of these formats is a disk")]);
+        }
+        let options = self.options()?;
         // What needs no machine to be refused is refused before any image is fetched.
         bootwright_formats::check_request(&formats, &output, &options)?;
         let inputs = Inputs::read(&self.specs, global)?;
@@ -129,6 +150,25 @@ impl Args {
             printer.result(|| text, json);
         }
         Ok(0)
+    }
+
+    fn options(&self) -> Result<Options, Failure> {
+        let (compression, level) = self.compress;
+        let signer = match (&self.sign, &self.cert) {
+            (Some(key), Some(certificate)) => Some(Arc::new(Signer::read(key, certificate)?)),
+            _ => None,
+        };
+        Ok(Options {
+            compression,
+            level,
+            decompress_kernel: self.decompress_kernel,
+            threads: None,
+            root: self.root,
+            verity: self.verity,
+            squashfs: self.root_compress,
+            size: self.size,
+            signer,
+        })
     }
 
     fn formats(&self) -> Result<Vec<Format>, Failure> {
@@ -179,6 +219,35 @@ fn compression(text: &str) -> Result<(Compression, Option<i32>), String> {
     let level = level.map(|l| l.parse::<i32>().map_err(|_| format!("`{l}` is not a level"))).transpose()?;
     compression.level(level).map_err(|e| e.to_string())?;
     Ok((compression, level))
+}
+
+/// `squashfs` or `initrd`.
+fn root_kind(text: &str) -> Result<RootKind, String> {
+    match text {
+        "squashfs" => Ok(RootKind::Squashfs),
+        "initrd" => Ok(RootKind::Initrd),
+        _ => Err(format!("`{text}` is neither `squashfs` nor `initrd`")),
+    }
+}
+
+/// `zstd`, `xz:9`.
+fn squashfs(text: &str) -> Result<SquashfsOptions, String> {
+    let (name, level) = text.split_once(':').map_or((text, None), |(name, level)| (name, Some(level)));
+    let compression: SquashfsCompression = name.parse().map_err(|e| format!("{e}"))?;
+    let level = level.map(|l| l.parse::<i32>().map_err(|_| format!("`{l}` is not a level"))).transpose()?;
+    compression.level(level).map_err(|e| e.to_string())?;
+    Ok(SquashfsOptions { compression, level, ..SquashfsOptions::default() })
+}
+
+/// Bytes: a number with `M` or `G`; a bare number is in GB, as LinuxKit has it.
+fn size_of_disk(text: &str) -> Result<u64, String> {
+    let (digits, unit) = match text.strip_suffix(['M', 'G']) {
+        Some(digits) if text.ends_with('M') => (digits, 1 << 20),
+        Some(digits) => (digits, 1 << 30),
+        None => (text, 1_u64 << 30),
+    };
+    let bytes = digits.parse::<u64>().ok().filter(|n| *n > 0).and_then(|n| n.checked_mul(unit));
+    bytes.ok_or_else(|| format!("`{text}` is no size: a number with `M` or `G`; a bare number is in GB"))
 }
 
 /// What was made: each file, then the memory needed, then (with `details`) what each component weighs.

@@ -174,6 +174,7 @@ impl<'a> Composer<'a> {
             .kernel
             .iter()
             .filter_map(|k| k.image.as_ref())
+            .chain(&spec.boot)
             .chain(&spec.init)
             .chain(spec.volumes.iter().filter(|v| !is_layout(v)).filter_map(|v| v.image.as_ref()))
             .chain(spec.onboot.iter().chain(&spec.onshutdown).chain(&spec.services).map(|c| &c.image));

@@ -88,7 +88,8 @@ pub struct Args {
 }
 
 const AFTER: &str = "\
-Exit codes: 0 the guest powered off, 10 onboot failed, 11 kernel panic, 12 it rebooted, 13 timeout, 14 too little memory; \
+Exit codes: 0 the guest powered off, 10 onboot failed, 11 kernel panic, 12 it rebooted, 13 timeout, 14 too little memory, \
+15 no root; \
 1, 2 and 3 as everywhere: input, usage, the world.
 
 LinuxKit's flags are accepted with one dash too. --kernel, --iso and --squashfs say nothing new (the files decide); --data, \

@@ -186,6 +186,7 @@ fn what_is_said_while_building() {
     unpacking docker.io/bootwright/app:[hash] [hash]
     unpacking docker.io/bootwright/init:[hash] [hash]
     unpacking docker.io/bootwright/kern:[hash] [hash]
+    writing ./m-cmdline
     writing ./m-initrd.img
     writing ./m-kernel
     ");
@@ -193,6 +194,7 @@ fn what_is_said_while_building() {
     assert_snapshot!(warm.err, @"
     writing ./m-kernel
     writing ./m-initrd.img
+    writing ./m-cmdline
     ");
     assert_snapshot!(warm.out, @"
             6 B  [here]/m-kernel

@@ -173,15 +173,15 @@ fn a_package_that_fails_is_loud_and_has_a_place() {
       |
     1 | image: app
       |        ^^^ nothing here says how it is made
-      = hint: give one of `cargo:`, `debian:` and `files:`, or several
+      = hint: give one of `cargo:`, `debian:`, `kernel:` and `files:`, or several
 
     error: unknown key `file`
      --> ./app/build.yml:2:1
       |
     2 | file: []
       | ^^^^ did you mean `files`?
-      = hint: allowed here: `arches`, `cargo`, `config`, `debian`, `files`, `image`, `labels`, `org`,
-              `process`
+      = hint: allowed here: `arches`, `cargo`, `config`, `debian`, `files`, `image`, `kernel`, `labels`,
+              `org`, `process`
 
     error: `./app` has 2 problems in its `build.yml`
     "#);

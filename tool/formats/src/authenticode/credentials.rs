@@ -1,6 +1,5 @@
 //! Key and certificate, out of PEM (RFC 7468) or DER files.
 
-use std::fs;
 use std::path::Path;
 
 use base64::Engine as _;
@@ -8,7 +7,7 @@ use base64::engine::general_purpose::STANDARD;
 use ring::rsa;
 
 use super::SigningError;
-use super::der::{BIT_STRING, INTEGER, OBJECT_IDENTIFIER, Reader, SEQUENCE, context};
+use super::der::{BIT_STRING, INTEGER, OBJECT_IDENTIFIER, OCTET_STRING, Reader, SEQUENCE, context};
 
 /// rsaEncryption, 1.2.840.113549.1.1.1, as the content of an OBJECT IDENTIFIER.
 pub(super) const RSA_ENCRYPTION: &[u8] = &[0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 1, 1, 1];
@@ -52,14 +51,9 @@ fn found(blocks: &[Block]) -> String {
     if labels.is_empty() { "something else".to_owned() } else { labels.join(", ") }
 }
 
-fn read(path: &Path) -> Result<Vec<Block>, SigningError> {
-    let bytes = fs::read(path).map_err(|source| SigningError::Read { path: path.to_owned(), source })?;
-    Ok(blocks(&bytes))
-}
-
 /// Reads the first private key of a file.
-pub(super) fn key(path: &Path) -> Result<rsa::KeyPair, SigningError> {
-    let blocks = read(path)?;
+pub(super) fn key(path: &Path, bytes: &[u8]) -> Result<rsa::KeyPair, SigningError> {
+    let blocks = blocks(bytes);
     let is_key = |block: &&Block| block.label.as_ref().is_none_or(|label| label.ends_with("PRIVATE KEY"));
     let no_key = || SigningError::NoKey { path: path.to_owned(), found: found(&blocks) };
     let block = blocks.iter().find(is_key).ok_or_else(no_key)?;
@@ -95,8 +89,7 @@ impl Form {
         let first = key.value()?;
         let mut second = key.value()?;
         if first.tag == SEQUENCE {
-            let encrypted =
-                second.tag == super::der::OCTET_STRING && Reader(first.content).expect(OBJECT_IDENTIFIER).is_some();
+            let encrypted = second.tag == OCTET_STRING && Reader(first.content).expect(OBJECT_IDENTIFIER).is_some();
             return encrypted.then_some(Self::Encrypted);
         }
         if first.tag != INTEGER {
@@ -107,13 +100,13 @@ impl Form {
             SEQUENCE => {
                 let algorithm = Reader(second.content).expect(OBJECT_IDENTIFIER)?;
                 second = key.value()?;
-                Some(if algorithm.content == RSA_ENCRYPTION && second.tag == super::der::OCTET_STRING {
+                Some(if algorithm.content == RSA_ENCRYPTION && second.tag == OCTET_STRING {
                     Self::Pkcs8
                 } else {
                     Self::Other
                 })
             }
-            super::der::OCTET_STRING => Some(Self::Other),
+            OCTET_STRING => Some(Self::Other),
             _ => None,
         }
     }
@@ -160,8 +153,8 @@ impl Certificate {
 }
 
 /// Reads all certificates of a file, at least one.
-pub(super) fn certificates(path: &Path) -> Result<Vec<Certificate>, SigningError> {
-    let blocks = read(path)?;
+pub(super) fn certificates(path: &Path, bytes: &[u8]) -> Result<Vec<Certificate>, SigningError> {
+    let blocks = blocks(bytes);
     let is_certificate = |block: &&Block| block.label.as_ref().is_none_or(|label| label.ends_with("CERTIFICATE"));
     let read = |(index, block): (usize, &Block)| {
         let bad = || match block.label {

@@ -1,6 +1,7 @@
 //! Signing: two sums over the image, the signature behind it, and its place in the headers.
 
 use std::fmt;
+use std::fs;
 use std::path::{Path, PathBuf};
 
 use bootwright_oci::Task;
@@ -36,19 +37,31 @@ impl fmt::Debug for Signer {
 }
 
 impl Signer {
-    /// Reads an RSA key (PKCS #8 or PKCS #1) and the certificate of its public half (X.509), each in PEM or DER form. Further
-    /// certificates of the file become part of each signature.
+    /// Takes the bytes of two files: an RSA key (PKCS #8 or PKCS #1) and the certificate of its public half (X.509), each in PEM or
+    /// DER form. Further certificates of the file become part of each signature.
     ///
     /// # Errors
     ///
-    /// A file cannot be read, or is not that, or the two do not belong together.
-    pub fn read(key: &Path, certificate: &Path) -> Result<Self, SigningError> {
-        let pair = credentials::key(key)?;
-        let certificates = credentials::certificates(certificate)?;
-        if certificates[0].public_key != pair.public().as_ref() {
-            return Err(SigningError::Mismatch { key: key.to_owned(), certificate: certificate.to_owned() });
+    /// A file holds something else, or the two do not belong together; the errors name the paths.
+    pub fn new(key: (&Path, &[u8]), certificate: (&Path, &[u8])) -> Result<Self, SigningError> {
+        let ((key_path, key), (certificate_path, certificate)) = (key, certificate);
+        let key = credentials::key(key_path, key)?;
+        let certificates = credentials::certificates(certificate_path, certificate)?;
+        if certificates[0].public_key != key.public().as_ref() {
+            let (key, certificate) = (key_path.to_owned(), certificate_path.to_owned());
+            return Err(SigningError::Mismatch { key, certificate });
         }
-        Ok(Self { key: pair, key_path: key.to_owned(), certificates })
+        Ok(Self { key, key_path: key_path.to_owned(), certificates })
+    }
+
+    /// Reads both files: [`Signer::new`].
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Signer::new`], and of reading.
+    pub fn read(key: &Path, certificate: &Path) -> Result<Self, SigningError> {
+        let read = |path: &Path| fs::read(path).map_err(|source| SigningError::Read { path: path.to_owned(), source });
+        Self::new((key, &read(key)?), (certificate, &read(certificate)?))
     }
 
     /// The image with a signature: the same pieces, changed headers, and the certificate table at the end.

@@ -72,7 +72,7 @@ pub(crate) fn pack(
     let packed = ucode + segments_size + stored_size;
     let need = |packed| match stored {
         None => memory::memory_mib(machine, packed),
-        Some(stored) => memory::with_root_image(machine, packed, stored.size),
+        Some(stored) => memory::with_root_image(machine, packed, stored.image.size()),
     };
 
     // The manifest names the memory, which depends on the manifest's size: its plain size is the upper bound.

@@ -1,12 +1,10 @@
-//! A file of the initrd that is compressed already: a root image. It is an archive of its own, the last one, not compressed,
+//! A file of the initrd that is compressed already, the root image. It is an archive of its own, the last one, not compressed,
 //! and is not copied into the cache.
 //!
 //! The kernel takes an archive that is not compressed only at a multiple of four bytes (`kernel-boot.md`, section 3), where
 //! every segment ends.
 
-use std::fs::File;
 use std::io;
-use std::sync::Arc;
 
 use bootwright_bundle::Segment as Listing;
 use bootwright_oci::TreePath;
@@ -19,14 +17,12 @@ use crate::{Error, GENERATED_MTIME};
 const MODE: u32 = 0o400;
 
 /// A file that is stored as it is.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub(crate) struct Stored {
     /// Absolute path in the machine.
     pub(crate) path: &'static str,
-    /// Its bytes, from the file's start.
-    pub(crate) file: Arc<File>,
-    /// How many.
-    pub(crate) size: u64,
+    /// Its bytes.
+    pub(crate) image: RawImage,
 }
 
 impl Stored {
@@ -35,7 +31,7 @@ impl Stored {
         Listing {
             name: "root image".to_owned(),
             count: 1,
-            files: vec![(self.path.to_owned(), self.size)],
+            files: vec![(self.path.to_owned(), self.image.size())],
             others: Vec::new(),
         }
     }
@@ -57,17 +53,18 @@ impl Stored {
                 head.entry(&generated(kind::DIRECTORY | 0o755, ino, 2), directory.as_bytes())?;
             }
             let ino = u32::try_from(above.len() + 1).map_err(io::Error::other)?;
-            let file_size = u32::try_from(self.size)
+            let size = self.image.size();
+            let file_size = u32::try_from(size)
                 .map_err(|_| io::Error::new(io::ErrorKind::InvalidInput, "it is larger than 4 GiB - 1 byte"))?;
             head.entry(&Header { file_size, ..generated(kind::FILE | MODE, ino, 1) }, path.as_bytes())?;
             let head = head.interrupt()?;
-            let padding = (4 - self.size % 4) % 4;
+            let padding = (4 - size % 4) % 4;
             let (tail, _) = cpio::Writer::new(Vec::new()).finish()?;
             let data = head.len() as u64;
-            let mut image = RawImage::new(data + self.size + padding + tail.len() as u64);
+            let mut image = RawImage::new(data + size + padding + tail.len() as u64);
             image.put(0, head);
-            image.put_file(data, &self.file, 0, self.size);
-            image.put(data + self.size + padding, tail);
+            image.put_image(data, &self.image);
+            image.put(data + size + padding, tail);
             Ok(image)
         };
         write().map_err(|source| Error::Write { path: self.path.to_owned(), source })

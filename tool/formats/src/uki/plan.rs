@@ -79,7 +79,7 @@ impl Uki {
             (".linux", content.kernel.clone()),
         ];
         let sections: Vec<_> = sections.into_iter().filter(|(_, data)| data.size() > 0).collect();
-        let planned = place(&pe, stub, &sections)?;
+        let planned = place(&pe, &sections)?;
 
         let end = planned.last().map_or(0, |s| u64::from(s.raw_at) + u64::from(s.raw_len));
         let mut image = RawImage::new(end);
@@ -131,15 +131,15 @@ fn command_line_limit(head: &[u8]) -> u64 {
 }
 
 /// Finds each section its place behind the stub's.
-fn place(pe: &Pe, stub: &[u8], sections: &[(&'static str, RawImage)]) -> Result<Vec<Section>, UkiError> {
+fn place(pe: &Pe, sections: &[(&'static str, RawImage)]) -> Result<Vec<Section>, UkiError> {
     let stub_error = |error| UkiError::Stub(error);
     if let Some((name, _)) = sections.iter().find(|(name, _)| pe.sections.iter().any(|s| s.name() == name.as_bytes())) {
         return Err(UkiError::Occupied(name));
     }
-    let spare = &stub[pe.table_end..pe.headers_len as usize];
-    let spare = spare.iter().position(|byte| *byte != 0).unwrap_or(spare.len());
-    if spare < sections.len() * SECTION_LEN {
-        return Err(UkiError::NoRoom { room: spare / SECTION_LEN, needed: sections.len() });
+    // Whatever fills the space up to the first section: arm64's stub has instructions there that do nothing.
+    let room = (pe.headers_len as usize - pe.table_end) / SECTION_LEN;
+    if room < sections.len() {
+        return Err(UkiError::NoRoom { room, needed: sections.len() });
     }
     let mut in_memory: Vec<_> =
         pe.sections.iter().map(|s| (u64::from(s.virtual_at), u64::from(s.virtual_len))).collect();

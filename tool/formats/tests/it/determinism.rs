@@ -8,16 +8,36 @@ use std::path::Path;
 
 use bootwright_formats::{Compression, Format, Options, Output, write};
 use bootwright_oci::{Content, Derived, Digest, Kind, Silent};
-use bootwright_rootfs::Machine;
+use bootwright_rootfs::{BiosLoader, Machine};
 
+use crate::bios::stages;
 use crate::machine::{Place, Store, everything, names, path};
 use crate::output::{child, child_directory};
+use crate::uki;
 
-const ALL: &[Format] = &[Format::KernelInitrd, Format::Tar, Format::Docker, Format::TarKernelInitrd];
+/// Formats that a machine has whose root is an initrd.
+const PLAIN: &[Format] = &[Format::KernelInitrd, Format::Tar, Format::Docker, Format::TarKernelInitrd];
+
+/// Every format that is built.
+fn all() -> Vec<Format> {
+    Format::built().collect()
+}
+
+/// Everything, with what the formats need that boot: a kernel as far as loaders look at it, and loaders that no update of Debian
+/// changes.
+fn bootable(mut machine: Machine) -> Machine {
+    let [stage1, stage2] = stages().map(Content::inline);
+    machine.boot.kernel = Some(Content::inline(uki::bios_kernel()));
+    machine.boot.vmlinux = Some(Content::inline(*b"\x7fELF a kernel"));
+    machine.boot.loader.bios = Some(BiosLoader::Ours { stage1, stage2 });
+    machine.boot.loader.stub = Some(Content::inline(uki::small_stub(0x8664)));
+    machine.early = Some(Content::inline(*b"#!early"));
+    machine
+}
 
 /// Everything, and enough of it that threads and pieces could matter.
 fn machine() -> Machine {
-    let mut machine = everything();
+    let mut machine = bootable(everything());
     let mut state = 7u32;
     let mut bytes = |len: usize| -> Vec<u8> {
         let mut next = |i: usize| {
@@ -37,12 +57,18 @@ fn machine() -> Machine {
     machine
 }
 
-fn build(machine: &Machine, directory: &Path, options: &Options, piece: usize) -> BTreeMap<String, Digest> {
+fn build(
+    machine: &Machine,
+    formats: &[Format],
+    directory: &Path,
+    options: &Options,
+    piece: usize,
+) -> BTreeMap<String, Digest> {
     let out = directory.join("out");
     fs::create_dir_all(&out).unwrap();
     let output = Output::Directory { directory: out.clone(), name: "m".to_owned() };
     let store = Store { piece, ..Store::default() };
-    write(machine, ALL, &output, options, &store, &Derived::new(directory.join("cache")), &Silent).unwrap();
+    write(machine, formats, &output, options, &store, &Derived::new(directory.join("cache")), &Silent).unwrap();
     names(&out).into_iter().map(|name| (name.clone(), Digest::of(&fs::read(out.join(name)).unwrap()))).collect()
 }
 
@@ -51,15 +77,27 @@ fn threads_pieces_and_a_warm_cache_change_nothing() {
     let machine = machine();
     for compression in Compression::ALL {
         let options = |threads| Options { compression, threads: NonZero::new(threads), ..Options::default() };
-        let want = build(&machine, Place::new().dir.path(), &options(1), 0);
+        let want = build(&machine, PLAIN, Place::new().dir.path(), &options(1), 0);
         assert_eq!(want.len(), 6);
         for (threads, piece) in [(2, 1000), (3, 0), (4, 70_000)] {
             let place = Place::new();
             for run in ["cold", "warm"] {
-                let got = build(&machine, place.dir.path(), &options(threads), piece);
+                let got = build(&machine, PLAIN, place.dir.path(), &options(threads), piece);
                 assert_eq!(got, want, "{compression}, {threads} threads, pieces of {piece}, {run}");
             }
         }
+    }
+}
+
+#[test]
+fn threads_change_no_format() {
+    let machine = machine();
+    let options = |threads| Options { threads: NonZero::new(threads), ..Options::default() };
+    let built = |threads| build(&machine, &all(), Place::new().dir.path(), &options(threads), 0);
+    let want = built(1);
+    assert!(want.len() > all().len());
+    for threads in [2, 8] {
+        assert_eq!(built(threads), want, "{threads} threads");
     }
 }
 
@@ -83,7 +121,7 @@ fn neither_umask_nor_directory_nor_locale_matters() {
 #[ignore = "run by another test"]
 fn child_builds() {
     let directory = child_directory();
-    let digests = build(&machine(), &directory, &Options::default(), 0);
+    let digests = build(&machine(), &all(), &directory, &Options::default(), 0);
     let mode = |name: &str| {
         use std::os::unix::fs::PermissionsExt;
         fs::metadata(directory.join("out").join(name)).unwrap().permissions().mode() & 0o7777
@@ -101,9 +139,13 @@ fn golden() {
     for compression in Compression::ALL {
         let place = Place::new();
         let options = Options { compression, ..Options::default() };
-        for (name, digest) in build(&everything(), place.dir.path(), &options, 0) {
+        for (name, digest) in build(&everything(), PLAIN, place.dir.path(), &options, 0) {
             got += &format!("{compression} {name} {digest}\n");
         }
+    }
+    let place = Place::new();
+    for (name, digest) in build(&bootable(everything()), &all(), place.dir.path(), &Options::default(), 0) {
+        got += &format!("bootable {name} {digest}\n");
     }
     assert_eq!(got, golden);
 }

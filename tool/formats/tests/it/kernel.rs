@@ -8,8 +8,9 @@ use bootwright_oci::Content;
 use crate::machine::{Builder, Place};
 use crate::tools::run;
 
-const OPTIONS: Options =
-    Options { compression: bootwright_formats::Compression::Zstd, level: None, decompress_kernel: true, threads: None };
+fn options() -> Options {
+    Options { decompress_kernel: true, ..Options::default() }
+}
 
 /// An ELF file, as far as its first bytes go.
 fn vmlinux() -> Vec<u8> {
@@ -47,7 +48,7 @@ fn decompress(kernel: &[u8]) -> Result<Vec<u8>, String> {
     let place = Place::new();
     let mut machine = Builder::new(&[("init[0]", "i")]).file(0, "init", "i").0;
     machine.boot.kernel = Some(Content::inline(kernel));
-    match place.build(&machine, &[Format::KernelInitrd], &OPTIONS) {
+    match place.build(&machine, &[Format::KernelInitrd], &options()) {
         Ok(_) => Ok(place.read("m-kernel")),
         Err(error) => {
             assert_eq!(error.to_string(), "cannot decompress the kernel");
@@ -155,12 +156,12 @@ fn it_is_decompressed_once() {
     let place = Place::new();
     let mut machine = Builder::new(&[("init[0]", "i")]).file(0, "init", "i").0;
     machine.boot.kernel = Some(Content::inline(run("gzip", &["-n", "-c"], &vmlinux())));
-    place.build(&machine, &[Format::KernelInitrd, Format::Tar], &OPTIONS).unwrap();
+    place.build(&machine, &[Format::KernelInitrd, Format::Tar], &options()).unwrap();
     let kept = crate::machine::names(&place.dir.path().join("cache/kernel"));
     assert_eq!(kept.len(), 1);
     let file = place.dir.path().join("cache/kernel").join(&kept[0]);
     let before = std::fs::metadata(&file).unwrap().modified().unwrap();
-    place.build(&machine, &[Format::KernelInitrd], &OPTIONS).unwrap();
+    place.build(&machine, &[Format::KernelInitrd], &options()).unwrap();
     assert_eq!(std::fs::metadata(&file).unwrap().modified().unwrap(), before);
     assert_eq!(
         run("tar", &["-xO", "--warning=no-unknown-keyword", "-f", "-", "boot/kernel"], &place.read("m.tar")),

@@ -1,8 +1,9 @@
 //! What a format cannot carry is refused before anything is read or written.
 
-use bootwright_formats::{Compression, Format, Options, Output};
+use bootwright_formats::{Compression, Format, Named, Options, Output};
 use bootwright_oci::{Content, Digest, Kind};
 use bootwright_rootfs::Machine;
+use bootwright_spec::RootKind;
 
 use crate::machine::{Builder, Place};
 
@@ -88,14 +89,22 @@ fn what_is_wrong_with_the_order_is_said_before_the_build() {
     };
     let out = directory.output();
     let options = Options::default();
-    let told = |result: Result<Vec<Format>, (String, Option<String>)>| result.unwrap_err().0;
+    let told = |result: Result<Vec<Named>, (String, Option<String>)>| result.unwrap_err().0;
     assert_eq!(told(build(&machine, &[], &options, &out)), "no output format was asked for");
+    let (error, hint) = build(&machine, &[Format::Tar, Format::Rpi3], &options, &out).unwrap_err();
+    assert_eq!(error, "format `rpi3` is not built yet");
+    assert!(hint.unwrap().starts_with("this version builds aws, azure, docker, "));
+    let (error, hint) = build(&machine, &[Format::RawEfi], &options, &out).unwrap_err();
+    assert_eq!(error, "format `raw-efi` needs the EFI stub, and the spec names no `boot:` image");
+    assert!(hint.unwrap().contains("boot: {image: "));
+    let squashfs = Options { root: Some(RootKind::Squashfs), ..options.clone() };
+    let (error, hint) = build(&machine, &[Format::KernelInitrd], &squashfs, &out).unwrap_err();
+    assert_eq!(error, "the root cannot be a squashfs: the init (`i`) does not say that it can mount one");
+    assert!(hint.unwrap().contains("initrd root"));
+    let verity = Options { verity: true, ..options.clone() };
     assert_eq!(
-        build(&machine, &[Format::Tar, Format::IsoEfi], &options, &out).unwrap_err(),
-        (
-            "format `iso-efi` is not built yet".to_owned(),
-            Some("this version builds docker, kernel+initrd, tar, tar-kernel-initrd".to_owned())
-        )
+        told(build(&machine, &[Format::Uki], &verity, &out)),
+        "dm-verity checks a root image, and this machine's root is its initrd"
     );
     let mut kernelless = machine.clone();
     kernelless.boot.kernel = None;
@@ -104,17 +113,17 @@ fn what_is_wrong_with_the_order_is_said_before_the_build() {
         "format `kernel+initrd` needs a kernel, and the machine has none"
     );
     assert!(build(&kernelless, &[Format::Tar, Format::Docker], &options, &out).is_ok());
-    let level = Options { compression: Compression::Zstd, level: Some(22), ..options };
+    let level = Options { compression: Compression::Zstd, level: Some(22), ..options.clone() };
     assert_eq!(
         told(build(&machine, &[Format::KernelInitrd], &level, &out)),
         "zstd has no level 22; its levels are 1 to 19"
     );
-    let lz4 = Options { compression: Compression::Lz4, level: Some(9), ..options };
+    let lz4 = Options { compression: Compression::Lz4, level: Some(9), ..options.clone() };
     assert_eq!(told(build(&machine, &[Format::KernelInitrd], &lz4, &out)), "lz4 has no level 9; its levels are 1 to 1");
     for formats in [&[Format::KernelInitrd][..], &[Format::TarKernelInitrd], &[Format::Tar, Format::Docker]] {
         assert_eq!(
             told(build(&machine, formats, &options, &Output::Stdout)),
-            "standard output takes exactly one format, `tar` or `docker`"
+            "standard output takes exactly one format that is one stream: `docker`, `docker-archive`, `oci` or `tar`"
         );
     }
     assert!(build(&machine, &[Format::Tar], &options, &Output::Stdout).is_ok());

@@ -260,7 +260,8 @@ fn damaged_keys_and_certificates_are_refused_or_used_but_never_a_panic() {
     fs::copy(&certificate, files.path("crt.pem")).unwrap();
     files.openssl("x509 -in crt.pem -outform DER -out crt.der");
     let whole = fs::read(files.path("crt.der")).unwrap();
-    let attempt = |bytes: &[u8]| Signer::read(&key, &files.write("attempt", bytes)).map(|_| ());
+    let key_bytes = fs::read(&key).unwrap();
+    let attempt = |bytes: &[u8]| Signer::new((&key, &key_bytes), (&certificate, bytes)).map(|_| ());
     for at in 0..whole.len() {
         assert!(attempt(&whole[..at]).is_err(), "{at} bytes");
     }
@@ -270,5 +271,12 @@ fn damaged_keys_and_certificates_are_refused_or_used_but_never_a_panic() {
             bytes[at] = value;
             let _ = attempt(&bytes);
         }
+    }
+    let good = fs::read(&certificate).unwrap();
+    fs::copy(&key, files.path("key.pem")).unwrap();
+    files.openssl("pkey -in key.pem -outform DER -out key.der");
+    let whole = fs::read(files.path("key.der")).unwrap();
+    for at in 0..whole.len() {
+        assert!(Signer::new((&key, &whole[..at]), (&certificate, &good)).is_err(), "{at} bytes");
     }
 }

@@ -149,7 +149,9 @@ fn a_root_image_is_found_by_its_mark_and_verified_as_a_whole() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("root.img");
     for len in [700_001, 700_416] {
-        let make = |verity| RootImage::new(&squashfs(len), len, verity, threads(2), &mut Silent).unwrap();
+        let make = |verity| {
+            RootImage::new(&RawImage::of_file(&squashfs(len), 0, len), verity, threads(2), &mut Silent).unwrap()
+        };
         let (plain, verity) = (make(false), make(true));
         let all = bytes(&verity.image);
         fs::write(&path, &all).unwrap();
