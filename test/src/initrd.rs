@@ -33,6 +33,35 @@ pub(crate) fn segments(initrd: &Path) -> Vec<Vec<CpioEntry>> {
     starts.iter().zip(ends).flat_map(|(start, end)| walk(&unpack(&bytes[*start..end]))).collect()
 }
 
+/// The entries of the first segment. What follows may be a root image, whose bytes look like anything.
+pub(crate) fn first_segment(initrd: &Path) -> Vec<CpioEntry> {
+    let bytes = fs::read(initrd).unwrap_or_else(|e| panic!("cannot read {}: {e}", initrd.display()));
+    walk(&unpack(&bytes[..second(&bytes)])).remove(0)
+}
+
+/// Copies an initrd with a manifest, first in it and no longer packed, that says that 1 MiB is enough.
+pub(crate) fn copy_without_figure(initrd: &Path, copy: &Path) {
+    const KEY: &[u8] = b"\"memory_mib\":";
+    let bytes = fs::read(initrd).unwrap_or_else(|e| panic!("cannot read {}: {e}", initrd.display()));
+    let (first, rest) = bytes.split_at(second(&bytes));
+    let mut first = unpack(first);
+    let key = first.windows(KEY.len()).position(|window| window == KEY).expect("the manifest is first");
+    let digits = first[key + KEY.len()..].iter_mut().skip_while(|byte| !byte.is_ascii_digit());
+    // Sizes stay: JSON may have spaces before a number.
+    let mut digits: Vec<_> = digits.take_while(|byte| byte.is_ascii_digit()).collect();
+    let last = digits.pop().expect("the key has a number");
+    *last = b'1';
+    digits.into_iter().for_each(|byte| *byte = b' ');
+    first.resize(first.len().next_multiple_of(4), 0);
+    fs::write(copy, [&first, rest].concat()).expect("room on the disk");
+}
+
+/// Where the second segment begins.
+fn second(bytes: &[u8]) -> usize {
+    let starts = (4..bytes.len()).step_by(4).find(|at| bytes[*at..].starts_with(&PACKED));
+    starts.expect("init is in a segment of its own")
+}
+
 /// Unpacks one segment. The padding makes `zstd` fail in the end; what came out before is whole, or has no trailer.
 fn unpack(bytes: &[u8]) -> Vec<u8> {
     let mut packed = tempfile::tempfile().expect("room on the disk");

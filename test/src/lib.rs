@@ -5,21 +5,27 @@
 //! All stories of a run share one store below the target directory, so packages are made once; at most two machines run
 //! at a time, whatever number of tests and test processes there is. What the machine says and takes is in [`words`].
 
+mod firmware;
 mod image;
 mod initrd;
 mod machine;
 mod net;
 mod place;
+mod root_image;
+mod serial;
 mod story;
 mod verb;
 pub mod words;
 
+pub use firmware::{Firmware, FirmwareRun};
 pub use image::{ImageBuilder, NET_BIND_SERVICE};
 pub use initrd::CpioEntry;
 pub use machine::{Boot, Running};
 pub use net::{free_port, http_get, redis};
 pub use place::{BUSYBOX, repository, store, tool};
-pub use story::{Built, Entry, Story, file};
+pub use root_image::{Parts, RootImage};
+pub use serial::Serial;
+pub use story::{Built, Entry, Story, file, names};
 pub use verb::VerbRun;
 
-pub use bootwright_machine::Outcome;
+pub use bootwright_machine::{Board, Bus, Outcome};

@@ -2,9 +2,13 @@
 
 use std::ffi::OsString;
 use std::fs::File;
+use std::path::Path;
 use std::time::Duration;
 
-use bootwright_machine::{Accelerator, Artefact, Guest, MachineConfig, Network, Outcome, Publish, WaitError};
+use bootwright_machine::{
+    Accelerator, Artefact, Board, Bus, Guest, MachineConfig, Network, Outcome, Publish, WaitError,
+};
+use serde_json::json;
 
 use crate::{free_port, place, words};
 
@@ -29,6 +33,24 @@ impl Boot {
         self
     }
 
+    /// On this board.
+    pub fn board(mut self, board: Board) -> Self {
+        self.config.board = board;
+        self
+    }
+
+    /// With the disk or ISO attached to this.
+    pub fn bus(mut self, bus: Bus) -> Self {
+        self.config.boot_bus = Some(bus);
+        self
+    }
+
+    /// By UEFI.
+    pub fn uefi(mut self) -> Self {
+        self.config.uefi = true;
+        self
+    }
+
     /// With a network.
     pub fn network(mut self) -> Self {
         self.config.network = Network::User;
@@ -47,7 +69,7 @@ impl Boot {
         self
     }
 
-    /// With an empty disk.
+    /// With a disk, as `--disk` takes it.
     pub fn disk(mut self, spec: &str) -> Self {
         self.config.disks.push(spec.parse().unwrap_or_else(|e| panic!("{e}")));
         self
@@ -161,6 +183,17 @@ impl Running {
     #[track_caller]
     pub fn presses(&self, keys: &[&str]) {
         self.guest.qmp().send_key(keys).unwrap_or_else(|e| panic!("{e}"));
+    }
+
+    /// Plugs a raw disk into a PCI port that was given to [`Boot::device`].
+    #[track_caller]
+    pub fn plugs_in(&self, disk: &Path, port: &str) {
+        let file = json!({"driver": "file", "filename": disk});
+        let node = json!({"driver": "raw", "node-name": "late", "read-only": true, "file": file});
+        let device = json!({"driver": "virtio-blk-pci", "drive": "late", "bus": port});
+        for (command, arguments) in [("blockdev-add", node), ("device_add", device)] {
+            self.guest.qmp().execute(command, arguments).unwrap_or_else(|e| panic!("{command}: {e}"));
+        }
     }
 
     /// Waits until it ends by itself.

@@ -3,8 +3,11 @@
 use std::env;
 use std::fs::{self, File, TryLockError};
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::sync::mpsc;
 use std::thread;
+
+use tempfile::TempDir;
 
 /// Debian's static busybox, of which test images are made.
 pub const BUSYBOX: &str = "/bin/busybox";
@@ -47,6 +50,17 @@ fn shared() -> PathBuf {
 /// The store of this test run, apart from the user's.
 pub fn store() -> PathBuf {
     shared().join("store")
+}
+
+/// A store with the images and packages of this test run's, and nothing that was made of them.
+pub(crate) fn unpacked_store() -> TempDir {
+    let _lock = build_lock();
+    let dir = TempDir::with_prefix_in("store-", shared()).expect("the directory is ours");
+    // Blobs are never written again, so links to them will do.
+    let script = "cp -al \"$0/blobs\" \"$0/packages\" \"$1\" && cp \"$0/index.json\" \"$0/oci-layout\" \"$1\"";
+    let status = Command::new("sh").args(["-c", script]).arg(store()).arg(dir.path()).status();
+    assert!(status.is_ok_and(|status| status.success()), "cannot copy {}", store().display());
+    dir
 }
 
 /// Held while something is built: two tests that need the same package would both make it.

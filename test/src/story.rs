@@ -20,6 +20,18 @@ init:
   - "@pkg:REPO/pkg/init"
 "#;
 
+/// What is around a build and must not matter to it.
+struct Around {
+    umask: &'static str,
+    store: PathBuf,
+}
+
+impl Default for Around {
+    fn default() -> Self {
+        Self { umask: "022", store: place::store() }
+    }
+}
+
 /// An entry of `onboot`, `onshutdown` or `services`.
 #[derive(Clone, Debug)]
 pub struct Entry {
@@ -86,6 +98,18 @@ impl Story {
         self
     }
 
+    /// Further words on the kernel's command line, as the spec has it.
+    pub fn cmdline(mut self, words: &str) -> Self {
+        self.head = self.head.replace("panic=-1", &format!("panic=-1 {words}"));
+        self
+    }
+
+    /// With the boot loaders that disks take.
+    pub fn boot_loader(mut self) -> Self {
+        self.head.push_str("boot:\n  image: \"@pkg:REPO/pkg/boot\"\n");
+        self
+    }
+
     /// The story's directory, for images and files that the spec names.
     pub fn dir(&self) -> &Path {
         self.dir.path()
@@ -149,20 +173,41 @@ impl Story {
 
     /// Builds `kernel+initrd`; the tool's words are shown when it fails.
     pub fn build(self) -> Built {
-        let spec = self.dir.path().join("story.yml");
-        fs::write(&spec, self.yaml()).expect("the directory is ours");
-        let output = build(&spec, self.dir.path(), &[]);
+        self.build_with(&[])
+    }
+
+    /// Builds it with further arguments to the tool.
+    pub fn build_with(self, arguments: &[&str]) -> Built {
+        self.build_formats(&[], arguments)
+    }
+
+    /// Builds these formats, with further arguments to the tool.
+    pub fn build_formats(self, formats: &[&str], arguments: &[&str]) -> Built {
+        let output = self.run_build(formats, arguments);
         assert!(output.status.success(), "{}\n{}", text(&output), self.yaml());
         Built { name: self.dir.path().join("story"), warnings: text(&output), dir: self.dir }
     }
 
+    /// Builds what must be refused with exit code 1 and leave nothing behind, and returns what the tool said.
+    #[track_caller]
+    pub fn refused(&self, formats: &[&str], arguments: &[&str]) -> String {
+        let output = self.run_build(formats, arguments);
+        assert_eq!(output.status.code(), Some(1), "{}", text(&output));
+        assert_eq!(names(self.dir()), ["story.yml"]);
+        text(&output)
+    }
+
     /// Builds a tar of the whole machine and returns its path.
     pub fn build_tar(&self) -> PathBuf {
-        let spec = self.dir.path().join("story.yml");
-        fs::write(&spec, self.yaml()).expect("the directory is ours");
-        let output = build(&spec, self.dir.path(), &["--format", "tar"]);
+        let output = self.run_build(&["tar"], &[]);
         assert!(output.status.success(), "{}\n{}", text(&output), self.yaml());
         self.dir.path().join("story.tar")
+    }
+
+    fn run_build(&self, formats: &[&str], arguments: &[&str]) -> Output {
+        let spec = self.dir.path().join("story.yml");
+        fs::write(&spec, self.yaml()).expect("the directory is ours");
+        build(&spec, self.dir.path(), &Around::default(), formats, arguments)
     }
 
     /// Bytes of all files of the root, without the kernel and its like in `boot/`.
@@ -188,9 +233,14 @@ pub struct Built {
 impl Built {
     /// Builds one of `examples/`.
     pub fn example(name: &str) -> Self {
+        Self::example_as(name, &[])
+    }
+
+    /// Builds one of `examples/` in these formats.
+    pub fn example_as(name: &str, formats: &[&str]) -> Self {
         let dir = TempDir::with_prefix("bootwright-story-").expect("a temporary directory");
         let spec = place::repository().join("examples").join(format!("{name}.yml"));
-        let output = build(&spec, dir.path(), &[]);
+        let output = build(&spec, dir.path(), &Around::default(), formats, &[]);
         assert!(output.status.success(), "{}", text(&output));
         Self { name: dir.path().join(name), warnings: text(&output), dir }
     }
@@ -211,18 +261,67 @@ impl Built {
         &self.name
     }
 
+    /// One of its files, by what follows the name.
+    pub fn file(&self, ending: &str) -> PathBuf {
+        let mut path = self.name.clone().into_os_string();
+        path.push(ending);
+        path.into()
+    }
+
+    /// A boot of one of its files or, by what comes before `-kernel`, of several.
+    pub fn boot_of(&self, ending: &str) -> Boot {
+        let name = self.file(ending);
+        Boot::new(Artefact::find(&name.to_string_lossy()).unwrap_or_else(|e| panic!("{e}")))
+    }
+
+    /// Builds the story of this machine once more, into a directory of its own, with another umask, and from a store in which
+    /// nothing was packed yet.
+    pub fn again(&self, formats: &[&str]) -> TempDir {
+        let dir = TempDir::with_prefix("bootwright-again-").expect("a temporary directory");
+        let store = place::unpacked_store();
+        let around = Around { umask: "077", store: store.path().to_owned() };
+        let output = build(&self.file(".yml"), dir.path(), &around, formats, &[]);
+        assert!(output.status.success(), "{}", text(&output));
+        dir
+    }
+
     /// The entries of each of the initrd's segments.
     pub fn segments(&self) -> Vec<Vec<CpioEntry>> {
         initrd::segments(self.artefact().initrd().expect("the build made one"))
     }
 
-    /// MiB of memory that the build says the machine needs.
+    /// MiB of memory that the build says the machine needs. The initrd's manifest, where QEMU loads one, must agree.
     pub fn memory_mib(&self) -> u64 {
-        let segments = self.segments();
-        let found = segments.first().and_then(|s| s.iter().find(|e| e.name == words::MANIFEST));
-        let manifest = found.unwrap_or_else(|| panic!("{} is not in the first segment", words::MANIFEST));
-        let manifest: serde_json::Value = serde_json::from_slice(&manifest.data).expect("the manifest is JSON");
-        manifest["memory_mib"].as_u64().unwrap_or_else(|| panic!("no `memory_mib` in the manifest"))
+        let said = self.warnings.lines().find_map(|line| line.strip_prefix("needs ")?.strip_suffix(" MiB of memory"));
+        let mib = said.and_then(|number| number.parse().ok());
+        let mib = mib.unwrap_or_else(|| panic!("the build does not say how much memory is needed: {}", self.warnings));
+        if let Some(initrd) = self.artefact().initrd() {
+            let first = initrd::first_segment(initrd);
+            let manifest = first.iter().find(|e| e.name == words::MANIFEST);
+            let manifest = manifest.unwrap_or_else(|| panic!("{} is not in the first segment", words::MANIFEST));
+            let manifest: serde_json::Value = serde_json::from_slice(&manifest.data).expect("the manifest is JSON");
+            assert_eq!(manifest["memory_mib"].as_u64(), Some(mib));
+        }
+        mib
+    }
+
+    /// A boot of the same machine that knows no figure, so that it starts with whatever memory it has.
+    pub fn boot_unchecked(&self) -> Boot {
+        let mut artefact = self.artefact();
+        let bootwright_machine::Boot::Kernel { initrd: Some(initrd), .. } = &mut artefact.boot else {
+            panic!("QEMU loads no initrd")
+        };
+        let path = self.dir.path().join("unchecked.img");
+        initrd::copy_without_figure(initrd, &path);
+        *initrd = path;
+        Boot::new(artefact).argument(&format!("{}0", words::MEMORY))
+    }
+
+    /// A boot of another file of the build, by what follows its name: a disk, an ISO.
+    pub fn boot_file(&self, ending: &str) -> Boot {
+        let mut path = self.name.clone().into_os_string();
+        path.push(ending);
+        Boot::new(Artefact::whole(Path::new(&path)).unwrap_or_else(|e| panic!("{e}")))
     }
 
     /// A directory that lives as long as the build.
@@ -236,17 +335,29 @@ impl Built {
     }
 }
 
-fn build(spec: &Path, dir: &Path, arguments: &[&str]) -> Output {
+fn build(spec: &Path, dir: &Path, around: &Around, formats: &[&str], arguments: &[&str]) -> Output {
     let _lock = place::build_lock();
-    Command::new(place::tool())
+    Command::new("sh")
+        .args(["-c", "umask $0; exec \"$@\"", around.umask])
+        .arg(place::tool())
         .arg("build")
+        .args(formats.iter().flat_map(|format| ["--format", format]))
         .args(arguments)
         .arg("--dir")
         .arg(dir)
         .arg(spec)
-        .env("BOOTWRIGHT_CACHE", place::store())
+        .env("BOOTWRIGHT_CACHE", &around.store)
         .output()
         .unwrap_or_else(|e| panic!("cannot start {}: {e}", place::tool().display()))
+}
+
+/// The names in a directory, sorted.
+pub fn names(dir: &Path) -> Vec<String> {
+    let entries = fs::read_dir(dir).unwrap_or_else(|e| panic!("{}: {e}", dir.display()));
+    let mut names: Vec<String> =
+        entries.map(|entry| entry.expect("it is there").file_name().to_string_lossy().into_owned()).collect();
+    names.sort();
+    names
 }
 
 fn text(output: &Output) -> String {

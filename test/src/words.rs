@@ -7,6 +7,8 @@ use std::time::Duration;
 pub const READY: &str = "bootwright: ready in ";
 /// How each of init's own lines begins.
 pub const INIT: &str = "bootwright: ";
+/// How the line begins that says which init has begun.
+pub const GREETING: &str = "bootwright: init ";
 /// How init's last line begins.
 pub const END: &str = "bootwright: end: ";
 /// How a last line of a failed container begins in init's report on it.
@@ -21,6 +23,16 @@ pub const ONFAIL: &str = "bootwright.onfail=";
 pub const ONFAIL_DELAY: &str = "bootwright.onfail.delay=";
 /// Kernel argument for tests: the container whose creating child aborts.
 pub const ABORT: &str = "bootwright.test.abort=";
+/// Kernel argument: the root image to look for.
+pub const ROOT: &str = "bootwright.root=";
+/// Kernel argument: seconds to wait for it.
+pub const ROOT_WAIT: &str = "bootwright.root.wait=";
+/// Kernel argument: the root hash of dm-verity.
+pub const VERITY: &str = "bootwright.verity=";
+/// Kernel argument: what a block does that dm-verity refuses.
+pub const CORRUPTION: &str = "bootwright.verity.corruption=";
+/// Kernel argument: MiB of memory that the machine needs.
+pub const MEMORY: &str = "bootwright.memory=";
 /// What the sentence about too little memory has in it.
 pub const MEMORY_UNIT: &str = " MiB";
 

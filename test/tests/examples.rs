@@ -1,6 +1,6 @@
 //! The examples do what they say: the machines people start from.
 
-use bootwright_test::{Built, Outcome, http_get, redis, words};
+use bootwright_test::{Built, Bus, Outcome, http_get, redis, words};
 
 #[test]
 fn minimal_says_that_it_is_ready_and_powers_off_by_the_button() {
@@ -43,4 +43,32 @@ fn getty_gives_a_shell_on_the_serial_console() {
     machine.sees("the-answer-is-42");
     machine.types("busybox poweroff\n");
     assert_eq!(machine.ends(), Outcome::PoweredOff);
+}
+
+#[test]
+fn a_disk_for_clouds_answers_the_host() {
+    let built = Built::example_as("cloud", &["aws"]);
+    assert!(
+        !built.said().contains("no disk driver") && !built.said().contains("no network driver"),
+        "{}",
+        built.said()
+    );
+    let (mut machine, port) = built.boot_of(".raw").memory(256).bus(Bus::Nvme).start_published(80);
+    assert!(http_get(port, "/").starts_with("HTTP/1."));
+    machine.powers_off();
+}
+
+#[test]
+fn the_iso_boots_from_cd() {
+    let mut machine = Built::example_as("iso", &["iso"]).boot_of(".iso").memory(256).start();
+    machine.sees("hello: hello from Linux");
+    machine.powers_off();
+}
+
+#[test]
+fn a_verified_disk_runs_its_service() {
+    let built = Built::example_as("edge-verity", &["raw-efi"]);
+    let (mut machine, port) = built.boot_of("-efi.img").memory(256).start_published(6379);
+    assert_eq!(redis(port, "PING"), "+PONG");
+    machine.powers_off();
 }

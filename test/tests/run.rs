@@ -20,7 +20,7 @@ fn the_exit_code_says_how_the_machine_ended() {
             Entry::shell("asker", &format!("echo up; {}; exec sleep 1000", word("off", "busybox poweroff")))
                 .key("pid", "host"),
         )
-        .build();
+        .build_with(&["--root", "initrd"]);
     let too_little = (built.memory_mib() - 1).to_string();
     let banner = [words::BANNER, "exit code 7", "bootwright:   | why", "powering off in 1 s", "end: onboot-failed"];
     let little = [&format!("{too_little} MiB present"), "MiB needed", "end: memory"];
@@ -44,4 +44,17 @@ fn the_exit_code_says_how_the_machine_ended() {
         let services = *code == 0;
         assert!(*code == 13 || ran.console.contains("asker: ") == services, "{append} {arguments:?}:\n{}", ran.console);
     }
+}
+
+/// A root image's machine has the figure on its command line: the verb reads it there, and starts nothing.
+#[test]
+fn too_little_memory_is_refused_before_the_start() {
+    let story = Story::new().service(Entry::shell("app", "echo up; exec sleep 1000"));
+    let built = story.build_with(&["--root", "squashfs"]);
+    let (needed, given) = (built.memory_mib(), built.memory_mib() - 1);
+    let ran = built.run_verb(&["--mem", &given.to_string()]);
+    assert_eq!(ran.code, Some(14), "{}", ran.notes);
+    let sentence = format!("the machine needs {needed} MiB and gets {given} MiB");
+    assert!(ran.notes.contains(&sentence) && ran.notes.contains(&format!("--mem {needed}")), "{}", ran.notes);
+    assert_eq!(ran.console, "");
 }
