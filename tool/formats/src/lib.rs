@@ -27,7 +27,6 @@ mod links;
 mod memory;
 mod output;
 mod pe;
-#[allow(dead_code, reason = "the disk formats follow")]
 mod raw;
 mod report;
 mod root_image;

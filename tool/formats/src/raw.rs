@@ -23,11 +23,11 @@ pub struct RawImage {
 
 /// A run of bytes that are not known to be zero.
 #[derive(Clone, Debug)]
-pub(crate) struct Piece {
+struct Piece {
     /// Offset in the image.
-    pub(crate) at: u64,
+    at: u64,
     /// Length in bytes.
-    pub(crate) len: u64,
+    len: u64,
     data: Data,
 }
 
@@ -65,11 +65,6 @@ impl RawImage {
     #[must_use]
     pub fn size(&self) -> u64 {
         self.size
-    }
-
-    /// What is not zero, in order.
-    pub(crate) fn pieces(&self) -> &[Piece] {
-        &self.pieces
     }
 
     /// Puts bytes somewhere, where nothing is yet.
