@@ -20,6 +20,10 @@ TEST_NEEDS  := docker-registry skopeo apache2-utils openssl cpio lz4 zstd xz-uti
                libxml2-utils genisoimage libarchive-tools grub-common grub-pc-bin ipxe-qemu
 LINT_NEEDS  := python3-venv
 
+# Property tests try the same cases on every run: a change is judged by what it does, not by luck. Others are tried by hand with
+# another number, and by the fuzzers.
+export PROPTEST_RNG_SEED ?= 1
+
 .PHONY: all tool packages demo test lint fmt docs loader bench fuzz setup-build setup-image setup-kernel setup-run setup-test \
         setup-lint clean
 

@@ -21,6 +21,12 @@ impl Derived {
         Self { root: root.into() }
     }
 
+    /// Where all of them are.
+    #[must_use]
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
     /// An empty file without a name, for what is made in passing; it is on the same disk.
     ///
     /// # Errors

@@ -122,8 +122,7 @@ impl<'a> Parts<'a> {
         size: u64,
         write: impl FnOnce(&mut dyn Write) -> Result<(), Fault>,
     ) -> Result<RawImage, Error> {
-        let failed =
-            |source| Error::Cache { what: what.to_owned(), path: self.derived.path("", &Digest::of(b"")), source };
+        let failed = |source| Error::Cache { what: what.to_owned(), path: self.derived.root().to_owned(), source };
         let mut file = self.derived.scratch().map_err(failed)?;
         let mut out = io::BufWriter::with_capacity(256 << 10, &mut file);
         write(&mut out).map_err(|fault| match fault {
