@@ -24,7 +24,7 @@ LINT_NEEDS  := python3-venv
 # another number, and by the fuzzers.
 export PROPTEST_RNG_SEED ?= 1
 
-.PHONY: all tool packages demo test lint fmt docs loader bench fuzz setup-build setup-image setup-kernel setup-run setup-test \
+.PHONY: all tool packages demo test test-kernel lint fmt docs loader bench fuzz setup-build setup-image setup-kernel setup-run setup-test \
         setup-lint clean
 
 all: tool
@@ -65,6 +65,10 @@ demo: tool setup-image setup-run
 test: tool setup-test
 	$(CARGO) test --locked --no-fail-fast --workspace --exclude bootwright-test
 	BOOTWRIGHT=$(abspath $(BOOTWRIGHT)) $(CARGO) test --locked --no-fail-fast -p bootwright-test
+
+# The stories of kernel/tiny, which has to be compiled first: ten minutes on two cores.
+test-kernel: tool setup-test
+	BOOTWRIGHT=$(abspath $(BOOTWRIGHT)) $(CARGO) test --locked -p bootwright-test --test tiny -- --ignored
 
 lint: setup-lint
 	$(CARGO) fmt --all --check

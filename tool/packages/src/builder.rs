@@ -7,6 +7,7 @@
 
 use std::collections::HashMap;
 use std::fs::{self, File};
+use std::io;
 use std::path::{Path, PathBuf};
 
 use bootwright_oci::manifest::{Descriptor, OCI_LAYER_ZSTD};
@@ -155,7 +156,7 @@ impl Builder<'_> {
             return Ok(found);
         }
         self.reporter.note(&format!("building {name} for {}", plan.platform));
-        let scratch = self.scratch(directory)?;
+        let scratch = self.scratch(directory, package)?;
         let tree = self.assemble(directory, package, plan, scratch.path())?;
         // What was read above must be what the tag was made of.
         let after = self.plan_platform(directory, package, plan.platform.clone())?;
@@ -212,7 +213,7 @@ impl Builder<'_> {
         if let Some((build, source)) = &plan.kernel {
             let debs = self.apt(&plan.platform).fetch(source).map_err(|e| Error::apt(directory, e))?;
             let log =
-                self.cache.join("logs").join(format!("{}-{}.log", package.image.value, plan.platform.architecture));
+                self.cache.join("logs").join(format!("{}-{}.log", file_name(package), plan.platform.architecture));
             tree.begin_layer();
             build
                 .build(&debs, self.epoch, scratch, &log, self.reporter, &mut tree)
@@ -333,22 +334,35 @@ impl Builder<'_> {
     /// Waits until no other process builds a package of this name with this cache.
     fn turn(&self, directory: &Path, package: &Package) -> Result<File, Error> {
         let parent = self.cache.join("turns");
-        let name = format!("{}-{}", package.org, package.image.value).replace('/', "-");
         let lock = || {
             fs::create_dir_all(&parent)?;
-            let file = File::options().create(true).truncate(false).write(true).open(parent.join(name))?;
+            let place = parent.join(file_name(package));
+            let file = File::options().create(true).truncate(false).write(true).open(place)?;
             file.lock()?;
             Ok(file)
         };
         lock().map_err(|e| Error::scratch(directory, e))
     }
 
-    fn scratch(&self, directory: &Path) -> Result<tempfile::TempDir, Error> {
+    /// An empty directory for scratch files, gone when it is dropped. It is called after the package, whose turn it is, so
+    /// that what a build that was killed left behind (a kernel's is gigabytes) goes with the next one.
+    fn scratch(&self, directory: &Path, package: &Package) -> Result<tempfile::TempDir, Error> {
         let parent = self.cache.join("tmp");
-        let made =
-            fs::create_dir_all(&parent).and_then(|()| tempfile::Builder::new().prefix("package-").tempdir_in(&parent));
-        made.map_err(|e| Error::scratch(directory, e))
+        let name = file_name(package);
+        let make = || {
+            fs::create_dir_all(&parent)?;
+            match fs::remove_dir_all(parent.join(&name)) {
+                Err(e) if e.kind() != io::ErrorKind::NotFound => Err(e),
+                _ => tempfile::Builder::new().prefix(&name).rand_bytes(0).tempdir_in(&parent),
+            }
+        };
+        make().map_err(|e| Error::scratch(directory, e))
     }
+}
+
+/// A package's name where files are called after it.
+fn file_name(package: &Package) -> String {
+    format!("{}-{}", package.org, package.image.value).replace('/', "-")
 }
 
 /// What of `build.yml` reaches the image, in one order.

@@ -229,7 +229,7 @@ impl<'a> KernelBuild<'a> {
         let append =
             || File::options().append(true).open(&config)?.write_all(kconfig::lines(&self.requests).as_bytes());
         at(&config, append())?;
-        make.run("configuring the kernel", &["olddefconfig"])?;
+        make.run("completing the configuration", &["olddefconfig"])?;
         let configured = at(&config, fs::read_to_string(&config))?;
         let refused = kconfig::refused(&self.requests, &configured);
         if !refused.is_empty() {
@@ -238,7 +238,7 @@ impl<'a> KernelBuild<'a> {
         self.check_tools(&configured)?;
 
         let jobs = thread::available_parallelism().map_or(1, std::num::NonZero::get);
-        reporter.note(&format!("compiling the kernel, {jobs} files at a time; make's log is {}", log.display()));
+        reporter.note(&format!("what make says is in {}", log.display()));
         make.run("compiling the kernel", &[&format!("-j{jobs}"), "all"])?;
         let installed = scratch.join("installed");
         let into = format!("INSTALL_MOD_PATH={}", installed.display());

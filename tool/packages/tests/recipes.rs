@@ -138,6 +138,23 @@ fn the_tag_is_a_hash_of_the_inputs_and_of_nothing_else() {
     assert_ne!(later.builder(&["linux/amd64"]).show_tag(&here).unwrap(), tag(), "SOURCE_DATE_EPOCH");
 }
 
+/// A kernel takes minutes and gigabytes: nobody builds it twice, and what a killed build left does not stay.
+#[test]
+fn of_several_that_want_a_package_one_builds_it() {
+    let scratch = tempfile::tempdir().unwrap();
+    let shop = Workshop::new(scratch.path());
+    let directory = scratch.path().join("p");
+    package(&directory, "image: files\nfiles: [{path: a, contents: a}]\n");
+    let left = shop.cache.join("tmp/bootwright-files");
+    write(&left.join("linux/Makefile"), "");
+    let cached: Vec<bool> = std::thread::scope(|scope| {
+        let builds: Vec<_> = (0..4).map(|_| scope.spawn(|| shop.build(&directory).cached)).collect();
+        builds.into_iter().map(|build| build.join().unwrap()).collect()
+    });
+    assert_eq!(cached.iter().filter(|cached| !**cached).count(), 1, "{cached:?}");
+    assert!(!left.exists());
+}
+
 #[test]
 fn several_platforms_are_one_index_and_each_is_found_alone() {
     let scratch = tempfile::tempdir().unwrap();
@@ -178,6 +195,17 @@ fn what_cannot_be_built_is_said_with_its_cause() {
             "linux/amd64",
             &["recipe `cargo`", "could not find `Cargo.toml`"],
         ),
+        (
+            "image: a\nkernel: {source: linux-source-6.12, config: [absent]}",
+            "linux/amd64",
+            &["recipe `kernel`", "p/absent", "No such file"],
+        ),
+        (
+            "image: a\nkernel: {source: linux-source-6.12, config: [build.yml]}",
+            "linux/amd64",
+            &["`build.yml` line 1", "CONFIG_NAME=value"],
+        ),
+        ("image: a\nkernel: {source: linux-source-6.12, config: [absent]}", "linux/arm64", &["amd64 only", "`arm64`"]),
     ] {
         package(&here, build_yml);
         let error = causes(&shop.builder(&[platform]).build(&here).unwrap_err());

@@ -242,8 +242,13 @@ pub fn want_filesystem(kind: &str) {
 
 /// Makes this binary the program that the kernel calls for modules.
 pub fn be_modprobe() -> Option<String> {
+    const PLACE: &str = "/proc/sys/kernel/modprobe";
     let own = fs::read_link("/proc/self/exe").ok()?;
-    fs::write("/proc/sys/kernel/modprobe", own.to_str()?).err().map(|error| format!("becoming modprobe: {error}"))
+    // A kernel without modules has nobody to call.
+    if !Path::new(PLACE).exists() {
+        return None;
+    }
+    fs::write(PLACE, own.to_str()?).err().map(|error| format!("becoming modprobe: {error}"))
 }
 
 /// The kernel's modprobe: loads what a name or alias wants.
