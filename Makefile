@@ -20,11 +20,15 @@ TEST_NEEDS  := docker-registry skopeo apache2-utils openssl cpio lz4 zstd xz-uti
                libxml2-utils genisoimage libarchive-tools grub-common grub-pc-bin ipxe-qemu
 LINT_NEEDS  := python3-venv
 
+# Boot tests: what machines do, and how they are booted. `test` and `test-formats` together run all but tiny.
+STORIES        := containers examples foreign_init labels memory onfail run segments shutdown
+FORMAT_STORIES := bios formats root_image uki
+
 # Property tests try the same cases on every run: a change is judged by what it does, not by luck. Others are tried by hand with
 # another number, and by the fuzzers.
 export PROPTEST_RNG_SEED ?= 1
 
-.PHONY: all tool packages demo test test-kernel lint fmt docs loader bench fuzz setup-build setup-image setup-kernel setup-run setup-test \
+.PHONY: all tool packages demo test test-formats test-kernel lint fmt docs loader bench fuzz setup-build setup-image setup-kernel setup-run setup-test \
         setup-lint clean
 
 all: tool
@@ -64,7 +68,11 @@ demo: tool setup-image setup-run
 
 test: tool setup-test
 	$(CARGO) test --locked --no-fail-fast --workspace --exclude bootwright-test
-	BOOTWRIGHT=$(abspath $(BOOTWRIGHT)) $(CARGO) test --locked --no-fail-fast -p bootwright-test
+	BOOTWRIGHT=$(abspath $(BOOTWRIGHT)) $(CARGO) test --locked --no-fail-fast -p bootwright-test --lib --bins $(STORIES:%=--test %)
+
+# Every format on every firmware and bus; CI runs it after `make test`.
+test-formats: tool setup-test
+	BOOTWRIGHT=$(abspath $(BOOTWRIGHT)) $(CARGO) test --locked --no-fail-fast -p bootwright-test $(FORMAT_STORIES:%=--test %)
 
 # The stories of kernel/tiny, which has to be compiled first: ten minutes on two cores.
 test-kernel: tool setup-test
