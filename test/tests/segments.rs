@@ -20,7 +20,7 @@ fn equal_inode_numbers_in_two_segments_are_not_hard_links() {
         .onboot(Entry::new("first", &first).script(look))
         .onboot(Entry::new("second", &second).script(&format!("{look}; exec sleep 1")))
         .service(Entry::new("end", &second).script("busybox poweroff").key("pid", "host"))
-        .build();
+        .build_with(&["--root", "initrd"]);
 
     let segments = built.segments();
     let inodes: Vec<u32> = ["first", "second"]
