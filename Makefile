@@ -57,7 +57,7 @@ tool: setup-build
 	$(CARGO) build --locked --release -p bootwright
 
 # Builds every package and kernel of this repository into the store, and writes each as an OCI archive too.
-# kernel/tiny is compiled from source: six minutes on two idle processors, once.
+# kernel/tiny is compiled from source: eight minutes with two processors, once.
 packages: tool setup-kernel
 	@mkdir -p $(OUT)/packages
 	$(BOOTWRIGHT) pkg build --archive $(OUT)/packages pkg/*/ kernel/debian/*/ kernel/tiny
