@@ -39,6 +39,14 @@ pub enum Error {
     /// dm-verity, and a root that is no image.
     #[error("dm-verity checks a root image, and this machine's root is its initrd")]
     VerityRoot,
+    /// dm-verity was asked for, and what the machine would mount is not checked.
+    #[error("format `{format}` would mount a root that dm-verity does not check: {why}")]
+    Unverified {
+        /// The format.
+        format: Format,
+        /// Why not.
+        why: &'static str,
+    },
     /// A kernel that cannot mount the root by itself, and nothing that would do it.
     #[error("format `{format}` has no initrd, and the kernel cannot mount the root by itself: it lacks {}", .lacks.join(", "))]
     KernelLacks {
@@ -218,6 +226,10 @@ impl Error {
             Self::NoKernel { .. } => Some("add a `kernel:` to the spec, or build `tar`".to_owned()),
             Self::NoEarly { .. } => Some(
                 "drop `root:` (or `--root`) for the initrd root, or use bootwright's init: `@pkg:../pkg/init`"
+                    .to_owned(),
+            ),
+            Self::Unverified { .. } => Some(
+                "leave out `root: {verity: true}` (or `--verity`), or build `kernel+squashfs` without `root=`"
                     .to_owned(),
             ),
             Self::VerityRoot => Some("leave out `root: {kind: initrd}` (or `--root initrd`)".to_owned()),

@@ -231,6 +231,16 @@ impl Format {
         matches!(self.made(), Made::Disk(..))
     }
 
+    /// Whether UEFI boots a program in it, which can be signed.
+    #[must_use]
+    pub fn is_signable(self) -> bool {
+        match self.made() {
+            Made::Uki => true,
+            Made::Disk(firmware, _) | Made::Iso(firmware) => firmware.efi(),
+            Made::Tree(_) | Made::Kernel | Made::Beside(_) | Made::Nothing => false,
+        }
+    }
+
     /// What it is made of.
     pub(crate) fn made(self) -> Made {
         self.row().3
@@ -368,6 +378,20 @@ mod tests {
         assert_eq!(named[0].renamed("w"), None);
         let said = "another format of this build has the file names of `dynamic-vhd`, so it writes `w-dynamic-vhd.vhd`";
         assert_eq!(named[1].renamed("w").unwrap(), said);
+    }
+
+    #[test]
+    fn what_uefi_boots_can_be_signed() {
+        for (format, signable) in [
+            (Format::Uki, true),
+            (Format::Raw, true),
+            (Format::IsoEfi, true),
+            (Format::RawBios, false),
+            (Format::KernelInitrd, false),
+            (Format::Tar, false),
+        ] {
+            assert_eq!(format.is_signable(), signable, "{format}");
+        }
     }
 
     #[test]

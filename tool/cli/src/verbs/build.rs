@@ -120,9 +120,16 @@ impl Args {
         self.linuxkit.say_no_effect(printer);
         let formats = self.formats()?;
         let output = self.output();
-        if self.size.is_some() && !formats.iter().any(|format| format.is_disk()) {
-            printer.notices(&[(true, "`--size` has no effect: none of these formats is a disk")]);
-        }
+        printer.notices(&[
+            (
+                self.size.is_some() && !formats.iter().any(|format| format.is_disk()),
+                "`--size` has no effect: none of these formats is a disk",
+            ),
+            (
+                self.sign.is_some() && !formats.iter().any(|format| format.is_signable()),
+                "`--sign` has no effect: none of these formats holds an EFI program",
+            ),
+        ]);
         let options = self.options()?;
         // What needs no machine to be refused is refused before any image is fetched.
         bootwright_formats::check_request(&formats, &output, &options)?;

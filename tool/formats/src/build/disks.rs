@@ -45,7 +45,8 @@ pub(super) fn check(machine: &Machine, format: Format) -> Result<(), Error> {
     Ok(())
 }
 
-fn no_loader(machine: &Machine, format: Format, part: &'static str) -> Error {
+/// The part of a boot loader that the spec's image lacks, or that no image was named for.
+pub(super) fn no_loader(machine: &Machine, format: Format, part: &'static str) -> Error {
     Error::NoLoader { format, part, image: machine.boot.loader.image.clone() }
 }
 
@@ -55,6 +56,7 @@ pub(super) fn firmware_of(machine: &Machine, firmware: Firmware) -> Firmware {
 }
 
 /// Where in a FAT filesystem the files lie that boot, for those who count sectors.
+#[derive(Clone, Debug)]
 pub(super) struct BootFiles {
     /// The filesystem.
     pub(super) fat: Blob,
@@ -122,11 +124,10 @@ impl Parts<'_> {
         }));
         let image = plan.image(boot_code.as_ref(), &contents);
         let threads = self.options.threads();
-        let memory_mib = self.memory_mib.unwrap_or_default();
         self.artefact(stage, named, 0, image.size(), |out, progress: &mut dyn Task| {
             match container {
                 Container::Ova => {
-                    let appliance = self.appliance(named, firmware, memory_mib);
+                    let appliance = self.appliance(firmware, started.memory_mib);
                     let spool = self.derived.scratch()?;
                     ova::write(&image, &appliance, spool, threads, out, progress)?;
                 }
@@ -151,6 +152,9 @@ impl Parts<'_> {
             let loader = self.bios_loader(named)?;
             loader.check(&header, kernel.size(), &started.cmdline, initrd).map_err(|e| layout(e.into()))?;
         }
+        if let Some(files) = self.boot_files.get(&(firmware.efi(), reach)) {
+            return Ok(files.clone());
+        }
         let blob =
             |image: RawImage| -> Result<Blob, Error> { Ok(Blob { digest: digest(&image).map_err(read)?, image }) };
         let (names, contents, kernel, initrd) = if firmware.efi() {
@@ -167,14 +171,16 @@ impl Parts<'_> {
         let plan = FatPlan::new(&fat, "BOOT", 0).map_err(|e| layout(e.into()))?;
         let sectors = plan.sectors();
         let place = |(file, at, len): (usize, u64, u64)| (sectors[file].unwrap_or_default() + at / UNIT, len);
-        Ok(BootFiles { fat: plan.image(&contents), kernel: place(kernel), initrd: place(initrd) })
+        let files = BootFiles { fat: plan.image(&contents), kernel: place(kernel), initrd: place(initrd) };
+        self.boot_files.insert((firmware.efi(), reach), files.clone());
+        Ok(files)
     }
 
     /// The BIOS loader of the spec's boot image.
     pub(super) fn bios_loader(&self, named: &Named) -> Result<bios::Loader, Error> {
         let format = named.format;
         let loader = match &self.machine.boot.loader.bios {
-            None => return Err(self.no_loader(named, "BIOS loader")),
+            None => return Err(no_loader(self.machine, format, "BIOS loader")),
             Some(BiosLoader::Ours { stage1, stage2 }) => {
                 let stage1 = self.small(stage1, "the BIOS loader's first stage", STAGE_MOST)?;
                 let stage2 = self.small(stage2, "the BIOS loader's second stage", STAGE_MOST)?;
@@ -189,10 +195,10 @@ impl Parts<'_> {
     }
 
     /// The virtual machine of an OVA: controllers that the kernel has drivers for, LinuxKit's if it has several.
-    fn appliance(&self, named: &Named, firmware: Firmware, memory_mib: u64) -> Appliance {
+    fn appliance(&self, firmware: Firmware, memory_mib: u64) -> Appliance {
         let has = |symbol| self.machine.has_driver(symbol).unwrap_or(false);
         Appliance {
-            name: named.name.clone(),
+            name: self.name.to_owned(),
             memory_mib: memory_mib.next_multiple_of(256),
             cpus: 1,
             efi: !firmware.bios(),

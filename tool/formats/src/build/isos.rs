@@ -35,7 +35,7 @@ impl Parts<'_> {
             |path: &str, size, alignment| MediaFile { path: TreePath::new(path).unwrap_or_default(), size, alignment };
         let fat_name = if firmware.efi() { "boot/esp.img" } else { "boot/boot.img" };
         let mut media = Media {
-            volume_id: named.name.clone(),
+            volume_id: self.name.to_owned(),
             files: vec![file(fat_name, files.fat.image.size(), ALIGNMENT)],
             bios: None,
             efi: firmware.efi().then_some(0),

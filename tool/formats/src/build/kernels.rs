@@ -85,11 +85,11 @@ impl Parts<'_> {
             Beside::Iso => (None, "iso9660"),
         };
         let mut initrd = None;
-        let cmdline = match (&root, reach) {
+        let (cmdline, memory_mib) = match (&root, reach) {
             (Some(root), Some(reach)) => {
                 let started = self.started_with(root, reach)?;
                 initrd = Some(started.with_ucode);
-                started.cmdline
+                (started.cmdline, started.memory_mib)
             }
             (root, _) => {
                 let device = root.as_ref().and_then(|r| r.device_argument(FIRST_DISK, self.machine.root.corruption));
@@ -102,7 +102,7 @@ impl Parts<'_> {
                     words.extend([format!("root={disk}"), "ro".to_owned(), format!("rootfstype={kind}")]);
                 }
                 words.extend(["init=/init".to_owned(), format!("{MEMORY_ARGUMENT}={mib}")]);
-                joined(&words, theirs)
+                (joined(&words, theirs), mib)
             }
         };
         let read = self.read;
@@ -124,7 +124,7 @@ impl Parts<'_> {
                 if !lost.is_empty() {
                     self.warnings.push(format!("an ISO has no extended attributes; lost are {}", lost.join(", ")));
                 }
-                let iso = MachineIso::plan(self.machine, &named.name)?;
+                let iso = MachineIso::plan(self.machine, self.name)?;
                 self.artefact(stage, named, root_file, iso.size(), |out, progress| iso.write(read, out, progress))?;
             }
         }
@@ -143,7 +143,7 @@ impl Parts<'_> {
                     cmdline: &cmdline,
                     drives: &[drive],
                     cpus: 1,
-                    memory_mib: self.memory_mib.unwrap_or_default().next_multiple_of(64).max(128),
+                    memory_mib: memory_mib.next_multiple_of(64).max(128),
                 };
                 vm.config()
             }

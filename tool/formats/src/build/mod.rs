@@ -71,7 +71,7 @@ pub fn write(
     reporter: &dyn Reporter,
 ) -> Result<Report, Error> {
     let formats = check(machine, formats, output, options)?;
-    let mut parts = Parts::new(machine, options, read, derived, reporter)?;
+    let mut parts = Parts::new(machine, options, read, derived, reporter, output.name())?;
     parts.warnings.extend(formats.iter().filter_map(|named| named.renamed(output.name())));
     let mut stage = Stage::new(output);
     for named in &formats {

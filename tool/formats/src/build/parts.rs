@@ -10,6 +10,7 @@ use bootwright_oci::{Content, Derived, Digest, Hasher, ReadContent, Reporter};
 use bootwright_rootfs::{Machine, Reach};
 use bootwright_spec::RootKind;
 
+use super::disks::{BootFiles, no_loader};
 use super::{Options, root};
 use crate::content::{self, Owner};
 use crate::error::{Fault, LayoutError};
@@ -30,11 +31,15 @@ pub(super) struct Parts<'a> {
     pub(super) read: &'a dyn ReadContent,
     pub(super) derived: &'a Derived,
     pub(super) reporter: &'a dyn Reporter,
+    /// The build's name.
+    pub(super) name: &'a str,
     /// The kernel as formats write it.
     pub(super) kernel: Option<Arc<Kernel>>,
     root: Option<RootImage>,
     kernel_image: Option<RawImage>,
     started: BTreeMap<Reach, Arc<Started>>,
+    /// By whether UEFI boots them.
+    pub(super) boot_files: BTreeMap<(bool, Reach), BootFiles>,
     /// Component, packed bytes, whether they came from the cache.
     pub(super) packed: Vec<(usize, u64, bool)>,
     /// The most that any of the formats needs.
@@ -52,6 +57,8 @@ pub(super) struct Started {
     pub(super) with_ucode: RawImage,
     /// The command line.
     pub(super) cmdline: String,
+    /// MiB of memory that a machine started so needs.
+    pub(super) memory_mib: u64,
 }
 
 impl<'a> Parts<'a> {
@@ -61,6 +68,7 @@ impl<'a> Parts<'a> {
         read: &'a dyn ReadContent,
         derived: &'a Derived,
         reporter: &'a dyn Reporter,
+        name: &'a str,
     ) -> Result<Self, Error> {
         let kernel = match &machine.boot.kernel {
             Some(kernel) if options.decompress_kernel => Some(Kernel::decompressed(kernel, read, derived, reporter)?),
@@ -73,10 +81,12 @@ impl<'a> Parts<'a> {
             read,
             derived,
             reporter,
+            name,
             kernel,
             root: None,
             kernel_image: None,
             started: BTreeMap::new(),
+            boot_files: BTreeMap::new(),
             packed: Vec::new(),
             memory_mib: None,
             warnings: Vec::new(),
@@ -223,7 +233,7 @@ impl<'a> Parts<'a> {
     }
 
     fn with(&self, packed: Packed, cmdline: String) -> Result<Started, Error> {
-        let initrd = packed.image;
+        let (initrd, memory_mib) = (packed.image, packed.memory_mib);
         let with_ucode = match &self.machine.boot.ucode {
             None => initrd.clone(),
             Some(ucode) => {
@@ -238,7 +248,7 @@ impl<'a> Parts<'a> {
                 image
             }
         };
-        Ok(Started { initrd, with_ucode, cmdline })
+        Ok(Started { initrd, with_ucode, cmdline, memory_mib })
     }
 
     /// What early is told of a root image on the command line.
@@ -258,12 +268,12 @@ impl<'a> Parts<'a> {
     pub(super) fn uki(&mut self, named: &Named, reach: Reach) -> Result<Uki, Error> {
         let format = named.format;
         let layout = |source: LayoutError| Error::Layout { format, source };
-        let stub = self.machine.boot.loader.stub.as_ref().ok_or_else(|| self.no_loader(named, "EFI stub"))?;
+        let stub = self.machine.boot.loader.stub.as_ref().ok_or_else(|| no_loader(self.machine, format, "EFI stub"))?;
         let stub = self.small(stub, "the EFI stub", STUB_MOST)?;
         let started = self.started(reach)?;
         let kernel = self.kernel_image()?;
         let content = UkiContent {
-            os_release: &os_release(&named.name, None),
+            os_release: &os_release(self.name, None),
             cmdline: &started.cmdline,
             uname: None,
             initrd: &started.with_ucode,
@@ -275,11 +285,6 @@ impl<'a> Parts<'a> {
             uki.image = signer.sign(&uki.image, &mut *task).map_err(|e| layout(e.into()))?;
         }
         Ok(uki)
-    }
-
-    /// The part of a boot loader that the spec's image lacks, or that no image was named for.
-    pub(super) fn no_loader(&self, named: &Named, part: &'static str) -> Error {
-        Error::NoLoader { format: named.format, part, image: self.machine.boot.loader.image.clone() }
     }
 }
 

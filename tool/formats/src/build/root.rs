@@ -35,7 +35,7 @@ pub(super) fn verity(machine: &Machine, options: &Options) -> bool {
 ///
 /// # Errors
 ///
-/// [`Error::KernelLacks`].
+/// [`Error::KernelLacks`], [`Error::Unverified`].
 pub(super) fn reach(
     machine: &Machine,
     format: Format,
@@ -49,6 +49,13 @@ pub(super) fn reach(
     };
     let mut needed = vec![filesystem, "VIRTIO_BLK"];
     if verity(machine, options) {
+        let mut words = machine.boot.cmdline.split_ascii_whitespace();
+        if beside == Beside::Iso {
+            return Err(Error::Unverified { format, why: "an ISO has no hash tree" });
+        }
+        if words.any(|word| word.starts_with("root=")) {
+            return Err(Error::Unverified { format, why: "the kernel's command line names another root (`root=`)" });
+        }
         needed.extend(["DM_VERITY", "DM_INIT"]);
     }
     let Some(config) = &machine.boot.config else { return Ok(None) };

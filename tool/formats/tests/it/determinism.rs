@@ -1,7 +1,7 @@
 //! The same machine gives the same bytes: on every run, however many threads there are, whatever the umask and the directory, and
 //! in whichever pieces its content is read.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::num::NonZero;
 use std::path::Path;
@@ -98,6 +98,22 @@ fn threads_change_no_format() {
     assert!(want.len() > all().len());
     for threads in [2, 8] {
         assert_eq!(built(threads), want, "{threads} threads");
+    }
+}
+
+/// An OVA once recorded the memory that another format of its build needed, a renamed UKI another name inside.
+#[test]
+fn no_format_depends_on_those_beside_it() {
+    let machine = Machine { kernel_floor_mib: 250, ..machine() };
+    let together = build(&machine, &all(), Place::new().dir.path(), &Options::default(), 0);
+    let together: BTreeSet<_> = together.into_values().collect();
+    for format in all() {
+        // Firecracker's configuration has the names of its files in it.
+        let alone = build(&machine, &[format], Place::new().dir.path(), &Options::default(), 0);
+        for (name, digest) in alone {
+            let same = together.contains(&digest);
+            assert!(same || name.ends_with("-firecracker.json"), "{name} is another when it is built alone");
+        }
     }
 }
 

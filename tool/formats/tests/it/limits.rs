@@ -106,6 +106,15 @@ fn what_is_wrong_with_the_order_is_said_before_the_build() {
         told(build(&machine, &[Format::Uki], &verity, &out)),
         "dm-verity checks a root image, and this machine's root is its initrd"
     );
+    // What is mounted is checked, or it is not built.
+    let mut verified = machine.clone();
+    verified.early = Some(Content::inline(*b"#!early"));
+    let (error, hint) = build(&verified, &[Format::KernelIso], &verity, &out).unwrap_err();
+    assert_eq!(error, "format `kernel+iso` would mount a root that dm-verity does not check: an ISO has no hash tree");
+    assert!(hint.unwrap().contains("leave out `root: {verity: true}`"));
+    verified.boot.cmdline = "console=ttyS0 root=/dev/vda".to_owned();
+    let error = told(build(&verified, &[Format::KernelSquashfs], &verity, &out));
+    assert!(error.ends_with("the kernel's command line names another root (`root=`)"), "{error}");
     let mut kernelless = machine.clone();
     kernelless.boot.kernel = None;
     assert_eq!(
