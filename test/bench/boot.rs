@@ -12,6 +12,8 @@ use crate::{cpio, median};
 
 /// What the only service of the example says first.
 const SERVICE: &str = "hello: hello from";
+/// Debian's, which loads modules, and ours, which has all built in.
+pub(crate) const KERNELS: [&str; 2] = ["kernel/debian/cloud", "kernel/tiny"];
 /// What the bare init says.
 const BARE: &str = "bare init runs";
 /// Memory of the boots that are timed.
@@ -31,7 +33,7 @@ pub(crate) fn sizes() {
 }
 
 /// The example's text, with its packages found from anywhere.
-fn example(name: &str) -> String {
+pub(crate) fn example(name: &str) -> String {
     let path = bootwright_test::repository().join("examples").join(format!("{name}.yml"));
     let text = fs::read_to_string(&path).unwrap_or_else(|e| panic!("cannot read {}: {e}", path.display()));
     text.replace("@pkg:..", "@pkg:REPO")
@@ -39,21 +41,21 @@ fn example(name: &str) -> String {
 
 pub(crate) fn smallest_memory() {
     let built = Built::example("minimal");
-    let works = |mib| (0..TRIES).all(|_| built.boot().memory(mib).start().comes_up(SERVICE));
-    // Invariant: `enough` boots, `little` does not.
-    let (mut little, mut enough) = (32, 128);
+    let enough = bisect(32, 128, |mib| built.boot().memory(mib), SERVICE);
+    println!("## Smallest memory of examples/minimal.yml\n");
+    println!("`-m {enough}` brings the service up {TRIES} times of {TRIES}, one MiB less does not; ");
+    println!("the build says {} MiB.\n", built.memory_mib());
+}
+
+/// The smallest memory above `little`, which must not be enough, with which a service speaks.
+pub(crate) fn bisect(mut little: u64, mut enough: u64, boot: impl Fn(u64) -> Boot, service: &str) -> u64 {
+    let works = |mib| (0..TRIES).all(|_| boot(mib).start().comes_up(service));
     assert!(works(enough), "{enough} MiB are not enough");
     while enough - little > 1 {
-        let middle = little + (enough - little) / 2;
-        if works(middle) {
-            enough = middle;
-        } else {
-            little = middle;
-        }
+        let middle = little.midpoint(enough);
+        *(if works(middle) { &mut enough } else { &mut little }) = middle;
     }
-    println!("## Smallest memory of examples/minimal.yml\n");
-    println!("`-m {enough}` brings the service up {TRIES} times of {TRIES}, `-m {little}` does not; ");
-    println!("the build says {} MiB.\n", built.memory_mib());
+    enough
 }
 
 pub(crate) fn first_service(runs: usize) {

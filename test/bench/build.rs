@@ -5,6 +5,7 @@
 //! children used in all.
 
 use std::ffi::OsString;
+use std::fmt;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Stdio};
@@ -32,37 +33,44 @@ pub(crate) fn measure(command: Vec<OsString>) -> ExitCode {
     if status.success() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
+/// What runs of a command took.
 #[derive(Default)]
-struct Costs {
-    wall: Vec<f64>,
-    cpu: Vec<f64>,
+pub(crate) struct Costs {
+    pub(crate) wall: Vec<f64>,
+    pub(crate) cpu: Vec<f64>,
     mib: Vec<f64>,
 }
 
+/// CPU seconds and peak memory, as two cells of a table.
+impl fmt::Display for Costs {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} | {}", median(self.cpu.clone()), median(self.mib.clone()))
+    }
+}
+
 impl Costs {
-    /// Builds `spec` with this store, as a child of the helper.
-    fn add(&mut self, spec: &Path, store: &Path, out: &Path) {
+    /// Builds `spec` with this store.
+    fn build(&mut self, spec: &Path, store: &Path, out: &Path) {
+        let mut command = Command::new(tool());
+        self.add(command.arg("build").arg("--dir").arg(out).arg(spec).env("BOOTWRIGHT_CACHE", store));
+    }
+
+    /// Runs a command, with its environment, as a child of the helper.
+    pub(crate) fn add(&mut self, command: &Command) {
         let helper = std::env::current_exe().unwrap_or_else(|e| panic!("{e}"));
-        let output = Command::new(helper)
-            .arg(MEASURE)
-            .arg(tool())
-            .arg("build")
-            .arg("--dir")
-            .arg(out)
-            .arg(spec)
-            .env("BOOTWRIGHT_CACHE", store)
-            .stderr(Stdio::inherit())
-            .output()
-            .unwrap_or_else(|e| panic!("{e}"));
-        assert!(output.status.success(), "the build of {} failed", spec.display());
+        let mut measured = Command::new(helper);
+        measured.arg(MEASURE).arg(command.get_program()).args(command.get_args()).stderr(Stdio::inherit());
+        measured.envs(command.get_envs().filter_map(|(name, value)| Some((name, value?))));
+        let output = measured.output().unwrap_or_else(|e| panic!("{e}"));
+        assert!(output.status.success(), "{command:?} failed");
         let cost: Value = serde_json::from_slice(&output.stdout).unwrap_or_else(|e| panic!("{e}"));
         for (name, into) in [("wall", &mut self.wall), ("cpu", &mut self.cpu), ("mib", &mut self.mib)] {
             into.push(cost[name].as_f64().unwrap_or_default());
         }
     }
 
-    fn print(self, name: &str) {
-        println!("| {name} | {} | {} | {} |", median(self.wall), median(self.cpu), median(self.mib));
+    fn print(&self, name: &str) {
+        println!("| {name} | {} | {self} |", median(self.wall.clone()));
     }
 }
 
@@ -79,12 +87,12 @@ pub(crate) fn costs(runs: usize) {
     for run in 0..runs {
         let store = dir.path().join(format!("store-{run}"));
         write(&text);
-        cold.add(&spec, &store, dir.path());
-        warm.add(&spec, &store, dir.path());
+        cold.build(&spec, &store, dir.path());
+        warm.build(&spec, &store, dir.path());
         let other = text.replace("echo hello from", &format!("echo hello {run} from"));
         assert_ne!(other, text, "the line that is to be changed is not in {}", example.display());
         write(&other);
-        changed.add(&spec, &store, dir.path());
+        changed.build(&spec, &store, dir.path());
         fs::remove_dir_all(&store).unwrap_or_else(|e| panic!("{e}"));
     }
     println!("## Builds of examples/minimal.yml, images from OCI archives ({runs} runs)\n");

@@ -69,6 +69,24 @@ impl ImageBuilder {
         self.entry(path, EntryType::Regular, mode, bytes, None, vec![record])
     }
 
+    /// A directory of the host with all that is in it, at the same place.
+    pub fn tree(mut self, dir: &Path) -> Self {
+        let inside = dir.strip_prefix("/").unwrap_or(dir).to_string_lossy().into_owned();
+        self = self.directory(&inside, 0o755);
+        let entries = fs::read_dir(dir).unwrap_or_else(|e| panic!("{}: {e}", dir.display()));
+        let mut paths: Vec<PathBuf> = entries.map(|entry| entry.expect("it is there").path()).collect();
+        paths.sort();
+        for path in paths {
+            let inside = path.strip_prefix("/").unwrap_or(&path).to_string_lossy().into_owned();
+            self = match fs::read_link(&path) {
+                Ok(target) => self.symlink(&inside, &target.to_string_lossy()),
+                Err(_) if path.is_dir() => self.tree(&path),
+                Err(_) => self.program(&inside, &path),
+            };
+        }
+        self
+    }
+
     /// A symbolic link.
     pub fn symlink(self, path: &str, target: &str) -> Self {
         self.entry(path, EntryType::Symlink, 0o777, Vec::new(), Some(target), Vec::new())

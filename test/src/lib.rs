@@ -6,10 +6,12 @@
 //! at a time, whatever number of tests and test processes there is. What the machine says and takes is in [`words`].
 
 mod firmware;
+mod floor;
 mod image;
 mod initrd;
 mod machine;
 mod net;
+mod noise;
 mod place;
 mod root_image;
 mod serial;
@@ -18,11 +20,13 @@ mod verb;
 pub mod words;
 
 pub use firmware::{Firmware, FirmwareRun};
+pub use floor::{Files, Root, comes_up, images};
 pub use image::{ImageBuilder, NET_BIND_SERVICE};
 pub use initrd::CpioEntry;
 pub use machine::{Boot, Running};
 pub use net::{free_port, http_get, redis};
-pub use place::{BUSYBOX, repository, store, tool};
+pub use noise::noise;
+pub use place::{BUSYBOX, repository, store, tool, unpacked_store};
 pub use root_image::{Parts, RootImage};
 pub use serial::Serial;
 pub use story::{Built, Entry, Story, file, names};

@@ -162,9 +162,10 @@ impl Running {
         }
     }
 
-    /// Whether this is said before the machine ends or has had the time of a boot.
+    /// Whether this is said before the machine ends or has had the time of several boots: with little memory, a root image is read
+    /// page by page, again and again.
     pub fn comes_up(&self, text: &str) -> bool {
-        self.guest.wait_for_line(text, words::SOON).is_ok()
+        self.guest.wait_for_line(text, words::THRASHING).is_ok()
     }
 
     /// Types at the console.

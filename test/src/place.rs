@@ -53,7 +53,7 @@ pub fn store() -> PathBuf {
 }
 
 /// A store with the images and packages of this test run's, and nothing that was made of them.
-pub(crate) fn unpacked_store() -> TempDir {
+pub fn unpacked_store() -> TempDir {
     let _lock = build_lock();
     let dir = TempDir::with_prefix_in("store-", shared()).expect("the directory is ours");
     // Blobs are never written again, so links to them will do.

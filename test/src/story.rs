@@ -86,6 +86,11 @@ impl Story {
         Self { dir, head: HEAD.into(), sections }
     }
 
+    /// A machine with another kernel of the repository.
+    pub fn of_kernel(path: &str) -> Self {
+        Self::new().head(&HEAD.replace("kernel/debian/cloud", path))
+    }
+
     /// Another beginning of the spec: `kernel:`, `init:` and what else is wanted of it.
     pub fn head(mut self, yaml: &str) -> Self {
         self.head = yaml.into();

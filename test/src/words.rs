@@ -38,6 +38,8 @@ pub const MEMORY_UNIT: &str = " MiB";
 
 /// How long a boot may take under TCG on a machine that does other things as well.
 pub const BOOT: Duration = Duration::from_secs(180);
+/// How long a machine gets that may have too little memory to come up, which otherwise takes it three seconds.
+pub const THRASHING: Duration = Duration::from_secs(20);
 /// How long a running machine may take to say something.
 pub const SOON: Duration = Duration::from_secs(60);
 /// How long a shutdown may take, grace periods included.

@@ -1,19 +1,7 @@
 //! Machines whose root is a read-only image: found in the initrd or by its name on a disk, verified when asked, and when there
 //! is none, or one that is not to be trusted, the machine says so and ends.
 
-use bootwright_test::{Entry, ImageBuilder, Outcome, Parts, Running, Story, file, http_get, words};
-
-/// What no compressor makes smaller.
-fn noise(bytes: usize) -> Vec<u8> {
-    let mut state = 88_172_645_463_325_252_u64;
-    let next = || {
-        state ^= state << 13;
-        state ^= state >> 7;
-        state ^= state << 17;
-        state as u8
-    };
-    std::iter::repeat_with(next).take(bytes).collect()
-}
+use bootwright_test::{Entry, ImageBuilder, Outcome, Parts, Running, Story, file, http_get, noise, words};
 
 /// What early and init say themselves.
 fn own(machine: &Running) -> Vec<String> {

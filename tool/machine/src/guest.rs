@@ -296,17 +296,26 @@ impl Guest {
         mut matcher: impl FnMut(&str) -> Option<usize>,
     ) -> Result<String, WaitError> {
         let mut cursor = self.cursor.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut found = None;
-        let (state, _) = self.shared.wait_until(Instant::now() + limit, |state| {
-            found = state.log.find(*cursor, &mut matcher);
-            found.is_some() || state.console_closed
-        });
-        drop(state);
-        if let Some((line, next)) = found {
-            *cursor = next;
-            return Ok(line);
+        let mut deadline = Instant::now() + limit;
+        let mut state = self.shared.lock();
+        let mut ended = false;
+        loop {
+            if let Some((line, next)) = state.log.find(*cursor, &mut matcher) {
+                *cursor = next;
+                return Ok(line);
+            }
+            let now = Instant::now();
+            if state.console_closed || now >= deadline {
+                ended |= state.console_closed;
+                break;
+            }
+            // A machine that has stopped says no more, but what it said may still be on its way. QEMU itself stays.
+            if !ended && state.is_down() {
+                ended = true;
+                deadline = deadline.min(now + LAST_WORDS);
+            }
+            state = self.shared.wait(state, Some(deadline));
         }
-        let ended = self.shared.lock().console_closed;
         Err(if ended {
             WaitError::Ended { what: what.into() }
         } else {
@@ -469,6 +478,11 @@ impl Shared {
 }
 
 impl State {
+    /// Whether the machine runs no more.
+    fn is_down(&self) -> bool {
+        self.shutdown.is_some() || self.panic.is_some() || self.halted || self.exit.is_some()
+    }
+
     fn take_console(&mut self, bytes: &[u8]) {
         let Self { log, ending, panic, panic_end, halted, .. } = self;
         log.push(bytes, |line| {

@@ -142,7 +142,7 @@ fn a_script_talks_to_a_guest() {
     guest.send("!").unwrap();
     let ended = guest.wait_for_line("never", LONG);
     assert_eq!(guest.wait(LONG).unwrap(), Outcome::PoweredOff);
-    assert!(ended.is_err());
+    assert!(matches!(ended, Err(WaitError::Ended { .. })), "a machine that stopped says no more: {ended:?}");
     assert!(guest.cpu_seconds().unwrap() >= running);
     assert!(matches!(guest.wait_for_line("never", LONG), Err(WaitError::Ended { .. })));
     assert_eq!(guest.lines(), ["login: root!"]);
