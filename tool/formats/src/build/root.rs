@@ -48,6 +48,10 @@ pub(super) fn reach(
         Beside::Iso => "ISO9660_FS",
     };
     let mut needed = vec![filesystem, "VIRTIO_BLK"];
+    if beside == Beside::Firecracker {
+        // It has no PCI bus unless it is asked for one.
+        needed.push("VIRTIO_MMIO");
+    }
     if verity(machine, options) {
         let mut words = machine.boot.cmdline.split_ascii_whitespace();
         if beside == Beside::Iso {
