@@ -5,7 +5,10 @@
 //! All stories of a run share one store below the target directory, so packages are made once; at most two machines run
 //! at a time, whatever number of tests and test processes there is. What the machine says and takes is in [`words`].
 
+mod checks;
+mod disk;
 mod firmware;
+mod host;
 mod image;
 mod initrd;
 mod machine;
@@ -17,8 +20,11 @@ mod story;
 mod verb;
 pub mod words;
 
+pub use checks::Checks;
+pub use disk::{ESP, ROOT, flip, partition, partition_range};
 pub use firmware::{Firmware, FirmwareRun};
-pub use image::{ImageBuilder, NET_BIND_SERVICE};
+pub use host::run;
+pub use image::{ImageBuilder, NET_BIND_SERVICE, noise};
 pub use initrd::CpioEntry;
 pub use machine::{Boot, Running};
 pub use net::{free_port, http_get, redis};
