@@ -7,7 +7,7 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
-use bootwright_test::{Entry, ImageBuilder, Story, tool, unpacked_store};
+use bootwright_test::{Entry, ImageBuilder, Story, run, tool, unpacked_store};
 
 use crate::build::Costs;
 use crate::median;
@@ -70,9 +70,4 @@ pub(crate) fn squashfs(runs: usize) {
 
 fn size(path: &Path) -> u64 {
     fs::metadata(path).unwrap_or_else(|e| panic!("{}: {e}", path.display())).len()
-}
-
-fn run(command: &mut Command) {
-    let status = command.stdout(std::process::Stdio::null()).status();
-    assert!(status.is_ok_and(|status| status.success()), "{command:?}");
 }

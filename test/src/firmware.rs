@@ -10,7 +10,7 @@ use std::process::Command;
 
 use tempfile::TempDir;
 
-use crate::Serial;
+use crate::{Serial, run};
 
 /// Firmware and its empty store, of Debian's package `ovmf`.
 const CODE: &str = "/usr/share/OVMF/OVMF_CODE_4M.secboot.fd";
@@ -110,12 +110,6 @@ impl FirmwareRun {
     pub fn console(&self) -> String {
         self.serial.said().join("\n")
     }
-}
-
-#[track_caller]
-fn run(command: &mut Command) {
-    let output = command.output().unwrap_or_else(|e| panic!("{command:?} (make setup-test installs it): {e}"));
-    assert!(output.status.success(), "{command:?}: {}", String::from_utf8_lossy(&output.stderr));
 }
 
 /// An `EFI_SIGNATURE_LIST` of one certificate.

@@ -197,6 +197,18 @@ impl ImageBuilder {
     }
 }
 
+/// What no compressor makes smaller.
+pub fn noise(bytes: usize) -> Vec<u8> {
+    let mut state = 88_172_645_463_325_252_u64;
+    let next = || {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        state as u8
+    };
+    std::iter::repeat_with(next).take(bytes).collect()
+}
+
 fn descriptor(kind: &str, bytes: &[u8]) -> serde_json::Value {
     json!({"mediaType": kind, "digest": digest(bytes), "size": bytes.len()})
 }

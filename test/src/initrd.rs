@@ -25,6 +25,20 @@ pub struct CpioEntry {
 /// How a packed segment begins; the builder's default is zstd.
 const PACKED: [u8; 4] = [0x28, 0xb5, 0x2f, 0xfd];
 
+/// Whatever begins as zstd packs it, up to where the next does, each with its offset.
+pub(crate) fn frames(bytes: &[u8]) -> impl Iterator<Item = (usize, &[u8])> {
+    let starts = || (0..bytes.len()).filter(|at| bytes[*at..].starts_with(&PACKED));
+    starts().zip(starts().skip(1).chain([bytes.len()])).map(|(start, end)| (start, &bytes[start..end]))
+}
+
+/// The file that an initrd carries in an archive that is not packed, which begins with it.
+pub(crate) fn stored(bytes: &[u8], name: &str) -> Vec<u8> {
+    let at = bytes.windows(name.len()).position(|window| window == name.as_bytes());
+    let header = at.and_then(|at| at.checked_sub(HEADER)).unwrap_or_else(|| panic!("there is no {name}"));
+    let entries = walk(&bytes[header..]).remove(0);
+    entries.into_iter().find(|entry| entry.name == name).expect("its header comes before the name").data
+}
+
 /// The entries of each segment. Each is padded with zeros, on which the program `zstd` stops: it gets them one by one.
 pub(crate) fn segments(initrd: &Path) -> Vec<Vec<CpioEntry>> {
     let bytes = fs::read(initrd).unwrap_or_else(|e| panic!("cannot read {}: {e}", initrd.display()));
@@ -63,7 +77,7 @@ fn second(bytes: &[u8]) -> usize {
 }
 
 /// Unpacks one segment. The padding makes `zstd` fail in the end; what came out before is whole, or has no trailer.
-fn unpack(bytes: &[u8]) -> Vec<u8> {
+pub(crate) fn unpack(bytes: &[u8]) -> Vec<u8> {
     let mut packed = tempfile::tempfile().expect("room on the disk");
     packed.write_all(bytes).and_then(|()| packed.rewind()).expect("room on the disk");
     let output = Command::new("zstd").args(["-dcq"]).stdin(packed).output();

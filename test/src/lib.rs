@@ -5,13 +5,15 @@
 //! All stories of a run share one store below the target directory, so packages are made once; at most two machines run
 //! at a time, whatever number of tests and test processes there is. What the machine says and takes is in [`words`].
 
+mod checks;
+mod disk;
 mod firmware;
 mod floor;
+mod host;
 mod image;
 mod initrd;
 mod machine;
 mod net;
-mod noise;
 mod place;
 mod root_image;
 mod serial;
@@ -19,13 +21,15 @@ mod story;
 mod verb;
 pub mod words;
 
+pub use checks::Checks;
+pub use disk::{ESP, ROOT, flip, partition, partition_range};
 pub use firmware::{Firmware, FirmwareRun};
 pub use floor::{Files, Root, comes_up, images};
-pub use image::{ImageBuilder, NET_BIND_SERVICE};
+pub use host::run;
+pub use image::{ImageBuilder, NET_BIND_SERVICE, noise};
 pub use initrd::CpioEntry;
 pub use machine::{Boot, Running};
 pub use net::{free_port, http_get, redis};
-pub use noise::noise;
 pub use place::{BUSYBOX, repository, store, tool, unpacked_store};
 pub use root_image::{Parts, RootImage};
 pub use serial::Serial;

@@ -211,6 +211,23 @@ impl Running {
         assert_eq!(outcome, Outcome::PoweredOff);
     }
 
+    /// Waits for its end, which is that it has no root: after one sentence with this in it, and init is not reached.
+    #[track_caller]
+    pub fn has_no_root(mut self, sentence: &str) {
+        self.sees(sentence);
+        assert_eq!(self.ends(), Outcome::NoRoot);
+        let said = self.own();
+        println!("{:.1} s of CPU: {sentence}", self.cpu_seconds());
+        assert_eq!(said.len(), 2, "the sentence and the end: {said:#?}");
+        assert!(said[0].contains(sentence) && said[1] == format!("{}root", words::END), "{said:#?}");
+    }
+
+    /// What early and init said themselves.
+    pub fn own(&self) -> Vec<String> {
+        let own = |line: &String| line.starts_with(words::INIT) && line != words::LOADING;
+        self.lines().into_iter().filter(own).collect()
+    }
+
     /// Everything that the console said.
     pub fn lines(&self) -> Vec<String> {
         self.guest.lines()

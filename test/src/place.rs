@@ -13,7 +13,7 @@ use tempfile::TempDir;
 pub const BUSYBOX: &str = "/bin/busybox";
 
 /// How many machines run at a time on this host.
-const GUESTS: usize = 2;
+pub(crate) const GUESTS: usize = 2;
 
 /// The repository.
 pub fn repository() -> PathBuf {

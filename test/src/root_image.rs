@@ -4,19 +4,25 @@
 
 use std::fs::{self, File};
 use std::io::Write;
+use std::ops::Range;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::Command;
 
 use bootwright_machine::Artefact;
 use sha2::{Digest, Sha256};
 
 use crate::machine::Boot;
+use crate::{flip, initrd, run};
 
 /// Bytes of a block.
 const BLOCK: u64 = 4096;
 /// Where a partition begins.
 const PARTITION: u64 = 1 << 20;
+/// How a mark begins: magic, version, 4 zeros.
+const MARK: &[u8; 24] = b"bootwright root\0\x01\0\0\0\0\0\0\0";
+/// Offset of the name in it.
+const NAME: usize = 40;
 
 /// A machine's tar, unpacked.
 #[derive(Debug)]
@@ -49,7 +55,7 @@ impl Parts {
         let path = self.dir.join(name);
         let exclude = "--exclude-path=boot";
         let mut pack = Command::new("mkfs.erofs");
-        pack.args(["-zlz4", "--all-root", exclude]).arg(&path).arg(&self.tree).stdout(Stdio::null());
+        pack.args(["-zlz4", "--all-root", exclude]).arg(&path).arg(&self.tree);
         run(&mut pack);
         RootImage::marked(path)
     }
@@ -96,8 +102,8 @@ pub struct RootImage {
     pub path: PathBuf,
     /// Its name.
     pub id: String,
-    /// Bytes of the filesystem.
-    filesystem: u64,
+    /// Bytes of the filesystem; the mark follows.
+    pub filesystem: u64,
 }
 
 impl RootImage {
@@ -105,16 +111,34 @@ impl RootImage {
     fn marked(path: PathBuf) -> Self {
         let mut filesystem = fs::read(&path).expect("it was made");
         filesystem.resize(filesystem.len().next_multiple_of(BLOCK as usize), 0);
-        let id: String = Sha256::digest(&filesystem)[..16].iter().map(|byte| format!("{byte:02x}")).collect();
+        let id = hex(&Sha256::digest(&filesystem)[..16]);
         let image = Self { path, id, filesystem: filesystem.len() as u64 };
         fs::write(&image.path, filesystem).expect("room on the disk");
         image.mark();
         image
     }
 
-    /// Writes the mark: magic, version, 4 zeros, length of the filesystem, length of the hash tree, name.
+    /// One that the tool made.
+    pub fn read(path: PathBuf) -> Self {
+        let all = fs::read(&path).expect("the tool made it");
+        let blocks = all.chunks_exact(BLOCK as usize);
+        let mark = blocks.enumerate().find(|(_, block)| block.starts_with(MARK));
+        let (blocks, mark) = mark.unwrap_or_else(|| panic!("there is no mark in {}", path.display()));
+        let id = hex(&mark[NAME..][..16]);
+        Self { path, id, filesystem: blocks as u64 * BLOCK }
+    }
+
+    /// The one that an initrd carries, as a file beside it.
+    pub fn of_initrd(initrd: &Path) -> Self {
+        let all = fs::read(initrd).expect("the tool made it");
+        let path = initrd.with_extension("root");
+        fs::write(&path, initrd::stored(&all, "usr/lib/bootwright/root.img")).expect("room on the disk");
+        Self::read(path)
+    }
+
+    /// Writes the mark: how it begins, length of the filesystem, length of the hash tree, name.
     fn mark(&self) {
-        let mut mark = b"bootwright root\0\x01\0\0\0\0\0\0\0".to_vec();
+        let mut mark = MARK.to_vec();
         mark.extend(self.filesystem.to_le_bytes());
         mark.extend(0_u64.to_le_bytes());
         mark.extend((0..16).map(|i| u8::from_str_radix(&self.id[2 * i..][..2], 16).expect("hex digits")));
@@ -138,29 +162,51 @@ impl RootImage {
 
     /// Appends superblock and hash tree of dm-verity and returns the root hash.
     pub fn verity(&self) -> String {
-        let blocks = self.filesystem / BLOCK + 1;
+        let offset = format!("--hash-offset={}", self.superblock());
+        root_hash(&run(self.veritysetup("format", &self.path).arg(offset)))
+    }
+
+    /// The root hash that `veritysetup` computes without a salt, into a file beside it.
+    pub fn root_hash(&self) -> String {
+        root_hash(&run(self.veritysetup("format", &self.path.with_extension("tree")).args(["--salt", "-"])))
+    }
+
+    /// Whether `veritysetup` agrees that this is its root hash.
+    pub fn is_verified(&self, root_hash: &str) -> bool {
+        let mut verify = self.veritysetup("verify", &self.path);
+        verify.arg(root_hash).arg(format!("--hash-offset={}", self.superblock()));
+        verify.output().expect("veritysetup is there").status.success()
+    }
+
+    /// `veritysetup` on filesystem and mark, with the tree in this file.
+    fn veritysetup(&self, action: &str, tree: &Path) -> Command {
         let mut veritysetup = Command::new("veritysetup");
-        veritysetup.args(["format", "--data-blocks", &blocks.to_string(), "--hash-offset"]);
-        veritysetup.arg((blocks * BLOCK).to_string()).arg(&self.path).arg(&self.path);
-        let output = veritysetup.stderr(Stdio::inherit()).output().expect("veritysetup is there");
-        assert!(output.status.success(), "{veritysetup:?}");
-        let said = String::from_utf8(output.stdout).expect("ASCII");
-        let hash = said.lines().find_map(|line| line.strip_prefix("Root hash:")).expect("it says the root hash");
-        hash.trim().to_owned()
+        veritysetup.arg(format!("--data-blocks={}", self.superblock() / BLOCK)).arg(action).arg(&self.path).arg(tree);
+        veritysetup
+    }
+
+    /// Where the superblock of dm-verity lies; the hash tree follows, its root first.
+    pub fn superblock(&self) -> u64 {
+        self.filesystem + BLOCK
     }
 
     /// Changes one bit.
     pub fn flip(&self, at: u64) {
-        let file = File::options().read(true).write(true).open(&self.path).expect("it is ours");
-        let mut byte = [0];
-        file.read_exact_at(&mut byte, at).expect("it is as long");
-        file.write_all_at(&[byte[0] ^ 1], at).expect("it is ours");
+        flip(&self.path, at);
     }
 
     /// Where these bytes are stored.
     pub fn position(&self, bytes: &[u8]) -> u64 {
         let all = fs::read(&self.path).expect("it is ours");
         all.windows(bytes.len()).position(|window| window == bytes).expect("they do not compress") as u64
+    }
+
+    /// The block of a squashfs in which zstd has packed these bytes. Blocks, of data as of tables, are frames and lie end to end.
+    pub fn packed(&self, bytes: &[u8]) -> Range<u64> {
+        let all = fs::read(&self.path).expect("it is ours");
+        let has = |frame: &[u8]| initrd::unpack(frame).windows(bytes.len()).any(|window| window == bytes);
+        let (at, frame) = initrd::frames(&all).find(|(_, frame)| has(frame)).expect("they are in one block");
+        at as u64..(at + frame.len()) as u64
     }
 
     fn write(&self, at: u64, bytes: &[u8]) {
@@ -189,10 +235,12 @@ impl RootImage {
     }
 }
 
-/// Runs a program; what it says is shown when it fails.
-#[track_caller]
-fn run(command: &mut Command) {
-    let output = command.stderr(Stdio::piped()).spawn().and_then(Child::wait_with_output);
-    let output = output.unwrap_or_else(|e| panic!("cannot start {command:?}: {e}"));
-    assert!(output.status.success(), "{command:?}: {}", String::from_utf8_lossy(&output.stderr));
+fn root_hash(said: &[u8]) -> String {
+    let said = str::from_utf8(said).expect("ASCII");
+    let hash = said.lines().find_map(|line| line.strip_prefix("Root hash:")).expect("it says the root hash");
+    hash.trim().to_owned()
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }

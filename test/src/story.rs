@@ -109,10 +109,15 @@ impl Story {
         self
     }
 
-    /// With the boot loaders that disks take.
-    pub fn boot_loader(mut self) -> Self {
-        self.head.push_str("boot:\n  image: \"@pkg:REPO/pkg/boot\"\n");
+    /// With further keys at the top, as YAML.
+    pub fn keys(mut self, yaml: &str) -> Self {
+        self.head.push_str(yaml);
         self
+    }
+
+    /// With the boot loaders that disks take.
+    pub fn boot_loader(self) -> Self {
+        self.keys("boot:\n  image: \"@pkg:REPO/pkg/boot\"\n")
     }
 
     /// The story's directory, for images and files that the spec names.

@@ -9,6 +9,8 @@ pub const READY: &str = "bootwright: ready in ";
 pub const INIT: &str = "bootwright: ";
 /// How the line begins that says which init has begun.
 pub const GREETING: &str = "bootwright: init ";
+/// What the BIOS loader says first.
+pub const LOADING: &str = "bootwright: loading";
 /// How init's last line begins.
 pub const END: &str = "bootwright: end: ";
 /// How a last line of a failed container begins in init's report on it.

@@ -3,18 +3,14 @@
 
 #![allow(clippy::unwrap_used, reason = "helpers of a test")]
 
-use std::any::Any;
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
-use std::fs::{self, File};
-use std::os::unix::fs::FileExt;
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::fs;
 use std::path::Path;
 use std::process::Command;
-use std::sync::Mutex;
 use std::thread;
 
-use bootwright_test::{Board, Built, Bus, Entry, Serial, Story, names};
+use bootwright_test::{Board, Built, Bus, Checks, ESP, Entry, ROOT, Serial, Story, names, partition};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
@@ -128,35 +124,17 @@ fn story() -> Story {
 #[test]
 fn every_file_boots_and_is_what_other_programs_expect() {
     let built = story().build_formats(&FORMATS, &[]);
-    let rows = Mutex::new(BOOTS.iter());
-    let failed = Mutex::new(Vec::new());
-    let attempt = |what: String, check: &dyn Fn()| {
-        if let Err(panic) = catch_unwind(AssertUnwindSafe(check)) {
-            failed.lock().unwrap().push(format!("{what}: {}", message(&*panic)));
-        }
-    };
+    let checks = Checks::default();
     thread::scope(|scope| {
-        for _ in 0..2 {
-            scope.spawn(|| {
-                loop {
-                    let Some(row) = rows.lock().unwrap().next() else { break };
-                    attempt(format!("{row:?}"), &|| boots(&built, *row));
-                }
-            });
-        }
-        scope.spawn(|| attempt("netboot".to_owned(), &|| boots_from_the_network(&built)));
-        attempt("disks".to_owned(), &|| disks_are_read(&built));
-        attempt("containers of disks".to_owned(), &|| containers_hold_the_disk(&built));
-        attempt("ISOs".to_owned(), &|| isos_are_read(&built));
-        attempt("roots and streams".to_owned(), &|| roots_and_streams_are_read(&built));
-        attempt("again".to_owned(), &|| again_the_same(&built));
+        scope.spawn(|| checks.make_each(&BOOTS, |row| boots(&built, *row)));
+        scope.spawn(|| checks.make("netboot", || boots_from_the_network(&built)));
+        checks.make("disks", || disks_are_read(&built));
+        checks.make("containers of disks", || containers_hold_the_disk(&built));
+        checks.make("ISOs", || isos_are_read(&built));
+        checks.make("roots and streams", || roots_and_streams_are_read(&built));
+        checks.make("again", || again_the_same(&built));
     });
-    let failed = failed.into_inner().unwrap();
-    assert!(failed.is_empty(), "{} of all failed:\n{}", failed.len(), failed.join("\n"));
-}
-
-fn message(panic: &(dyn Any + Send)) -> &str {
-    panic.downcast_ref::<String>().map_or_else(|| panic.downcast_ref::<&str>().copied().unwrap_or("?"), String::as_str)
+    checks.end();
 }
 
 fn boots(built: &Built, (ending, board, bus, by): Row) {
@@ -199,19 +177,6 @@ fn has_all(text: &str, parts: &[&str]) {
     }
 }
 
-/// The first partition of a type, as sfdisk names it.
-#[track_caller]
-fn partition(disk: &Path, kind: &str) -> Vec<u8> {
-    let table: Value = serde_json::from_str(&ask("sfdisk", "--json FILE", disk)).unwrap();
-    let all = table["partitiontable"]["partitions"].as_array().unwrap();
-    let found = all.iter().find(|p| p["type"] == kind).unwrap_or_else(|| panic!("no {kind} in {table}"));
-    let field = |name: &str| found[name].as_u64().unwrap() * 512;
-    let mut bytes = vec![0; field("size") as usize];
-    File::open(disk).unwrap().read_exact_at(&mut bytes, field("start")).unwrap();
-    bytes
-}
-
-const ESP: &str = "C12A7328-F81F-11D2-BA4B-00A0C93EC93B";
 const FAT32_LBA: &str = "c";
 
 fn disks_are_read(built: &Built) {
@@ -315,7 +280,7 @@ fn a_size_leaves_room() {
     let disk = built.file(".img");
     assert_eq!(fs::metadata(&disk).unwrap().len(), 64 << 20);
     has_all(&ask("sgdisk", "-v FILE", &disk), &["No problems found"]);
-    let root = |disk: &Path| Sha256::digest(partition(disk, "4F68BCE3-E8CD-4DB1-96E7-FBCAF984B709"));
+    let root = |disk: &Path| Sha256::digest(partition(disk, ROOT));
     let plain = built.again(&["raw"]);
     let plain = plain.path().join("story.img");
     assert_eq!(root(&disk), root(&plain));

@@ -1,22 +1,7 @@
 //! Machines whose root is a read-only image: found in the initrd or by its name on a disk, verified when asked, and when there
 //! is none, or one that is not to be trusted, the machine says so and ends.
 
-use bootwright_test::{Entry, ImageBuilder, Outcome, Parts, Running, Story, file, http_get, noise, words};
-
-/// What early and init say themselves.
-fn own(machine: &Running) -> Vec<String> {
-    machine.lines().into_iter().filter(|line| line.starts_with(words::INIT)).collect()
-}
-
-/// The machine ends because it has no root, after one sentence with this in it, and init is not reached.
-#[track_caller]
-fn has_no_root(mut machine: Running, sentence: &str) {
-    machine.sees(sentence);
-    assert_eq!(machine.ends(), Outcome::NoRoot);
-    let said = own(&machine);
-    assert_eq!(said.len(), 2, "the sentence and the end: {said:#?}");
-    assert!(said[0].contains(sentence) && said[1] == format!("{}root", words::END), "{said:#?}");
-}
+use bootwright_test::{Entry, ImageBuilder, Outcome, Parts, Story, file, http_get, noise, words};
 
 /// Init and services on a root that nobody can write to, as on any other.
 #[test]
@@ -38,7 +23,7 @@ fn a_root_image_in_the_initrd_serves() {
     machine.is_ready();
     assert!(http_get(port, "/").contains("it answers"));
     machine.powers_off();
-    let said = own(&machine);
+    let said = machine.own();
     assert_eq!(said.len(), 5, "greeting, ready, and how it ended: {said:#?}");
     assert!(said[0].starts_with(words::GREETING) && said[1].starts_with(words::READY), "{said:#?}");
     // Gives its place among the machines that run at a time to the next.
@@ -47,7 +32,7 @@ fn a_root_image_in_the_initrd_serves() {
     // A file that is another root than the one asked for is none.
     let other = "0123456789abcdef".repeat(2);
     let machine = parts.boot(&initrd, &format!("{}{other}", words::ROOT)).start();
-    has_no_root(machine, &format!("is the root image {}; `{}{other}` is asked for", image.id, words::ROOT));
+    machine.has_no_root(&format!("is the root image {}; `{}{other}` is asked for", image.id, words::ROOT));
 }
 
 /// On disks, with dm-verity.
@@ -83,16 +68,16 @@ fn a_root_image_on_a_disk_is_found_by_its_name_and_verified() {
     drop(machine);
 
     let machine = parts.boot(&initrd, &verity).disk(&worse.disk()).start();
-    has_no_root(machine, "dm-verity refuses the root image of /dev/vda");
+    machine.has_no_root("dm-verity refuses the root image of /dev/vda");
     let restart = format!("{verity} {}restart", words::CORRUPTION);
     let mut machine = parts.boot(&initrd, &restart).disk(&worse.disk()).start();
     assert_eq!(machine.ends(), Outcome::Rebooted);
-    assert!(own(&machine).is_empty(), "{:?}", own(&machine));
+    assert!(machine.own().is_empty(), "{:?}", machine.own());
     drop(machine);
 
     // No hash tree, no root, however good the image is.
     let machine = parts.boot(&initrd, &verity).disk(&plain.disk()).start();
-    has_no_root(machine, "cannot be verified: ");
+    machine.has_no_root("cannot be verified: ");
 
     // A disk that comes when early has looked at all there are, and whose driver has not been loaded yet.
     let boot = parts.boot(&initrd, &format!("{root} loglevel=7")).device("pcie-root-port,id=later");
@@ -107,7 +92,7 @@ fn a_root_image_on_a_disk_is_found_by_its_name_and_verified() {
     let machine = boot.qemu(["-drive", "if=none,id=empty,format=raw,size=1M,file.driver=null-co,file.size=1M"]);
     let machine = machine.device("virtio-blk-pci,drive=empty").start();
     let list = format!("vda holds the root image {}, vdb holds no root image", decoy.id);
-    has_no_root(machine, &format!("no root image {} after 1 s: {list}", image.id));
+    machine.has_no_root(&format!("no root image {} after 1 s: {list}", image.id));
 }
 
 /// The check of the memory comes first, in early as in init.
@@ -121,7 +106,7 @@ fn too_little_memory_is_said_before_the_root_is_looked_for() {
         let mut machine = parts.boot(&initrd, &word).start();
         machine.sees(&format!("too little memory: 256 MiB present, {needed} MiB needed"));
         assert_eq!(machine.ends(), Outcome::OutOfMemory);
-        assert_eq!(own(&machine).len(), 2, "{:?}", own(&machine));
+        assert_eq!(machine.own().len(), 2, "{:?}", machine.own());
     }
 }
 
@@ -145,7 +130,7 @@ fn init_runs_on_a_root_that_the_kernel_has_mounted() {
     let mut machine = parts.boot(&initrd, &format!("{}200", words::MEMORY)).disk(&image.disk()).start();
     machine.sees("app: up");
     machine.powers_off();
-    let said = own(&machine);
+    let said = machine.own();
     assert_eq!(said.len(), 5, "greeting, ready, and how it ended: {said:#?}");
     drop(machine);
 

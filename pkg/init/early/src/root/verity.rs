@@ -51,12 +51,17 @@ impl Verity {
         corruption: Corruption,
     ) -> Result<Self, RootError> {
         let step = |what| move |error| RootError::Mapping { place: place.to_owned(), what, error };
+        let superblock = |problem| RootError::Superblock { place: place.to_owned(), problem };
         let blocks = image.mark.filesystem / ROOT_BLOCK + 1;
         let (number, salt) = read(device, blocks).map_err(step("reading the superblock"))?;
-        let salt = salt.map_err(|problem| RootError::Superblock { place: place.to_owned(), problem })?;
+        let salt = salt.map_err(superblock)?;
         let table = table(&number, blocks, &hash, &salt, corruption);
         let mapped = Mapped::make("root", "verity", blocks * (ROOT_BLOCK / SECTOR), &table);
-        let mapped = mapped.map_err(|(what, error)| step(what)(error))?;
+        let mapped = mapped.map_err(|(what, error)| match error.raw_os_error() {
+            // What the kernel says of a device that is too small for the tree (`verity_ctr` in dm-verity-target.c).
+            Some(libc::E2BIG) => superblock("it ends within its hash tree".to_owned()),
+            _ => step(what)(error),
+        })?;
         Ok(Self { mapped, place: place.to_owned(), hash })
     }
 
