@@ -5,17 +5,17 @@ use std::fs;
 use std::process::Command;
 
 use bootwright_formats::Format;
-use bootwright_test::{Story, names, repository, tool, unpacked_store};
+use bootwright_test::{Story, names, repository, run, tool, unpacked_store};
 use tempfile::TempDir;
 
 use crate::boot::example;
 use crate::build::Costs;
 
-/// The program in the root.
-const PROGRAM: &str = "containers/services/redis/rootfs/usr/bin/redis-server";
+/// The program in the root: of its two names the first, which has the bytes.
+const PROGRAM: &str = "containers/services/redis/rootfs/usr/bin/redis-check-rdb";
 
 pub(crate) fn formats() {
-    // Firecracker's and the ISO beside a kernel take a kernel that has everything built in.
+    // Firecracker's, and EROFS and an ISO beside a kernel, take a kernel that has everything built in.
     let text = example("redis").replace("init:\n", "boot:\n  image: \"@pkg:REPO/pkg/boot\"\ninit:\n");
     let tiny = text.replace("kernel/debian/cloud", "kernel/tiny");
     let package = another_redis(&text);
@@ -26,7 +26,8 @@ pub(crate) fn formats() {
         "| format | bytes | on disk | first: cpu s | peak MiB | rebuilt: cpu s | peak MiB |\n|---|---|---|---|---|---|---|"
     );
     for format in Format::built() {
-        let text = if matches!(format, Format::KernelIso | Format::Firecracker) { &tiny } else { &text };
+        let text =
+            if matches!(format, Format::KernelErofs | Format::KernelIso | Format::Firecracker) { &tiny } else { &text };
         let (first, second) = (spec(text), spec(&changed(text)));
         // The packages of both are there before anything is measured.
         for story in [&first, &second] {
@@ -63,17 +64,16 @@ fn another_redis(text: &str) -> TempDir {
     let dir = TempDir::with_prefix("redis-").expect("a temporary directory");
     let redis = repository().join("pkg/redis");
     let story = Story::new().head(text);
-    let tar = story.build_tar();
-    let extract =
-        Command::new("tar").arg("-xOf").arg(&tar).arg(PROGRAM).output().unwrap_or_else(|e| panic!("tar: {e}"));
-    let mut program = extract.stdout;
+    let mut program = run(Command::new("tar").arg("-xOf").arg(story.build_tar()).arg(PROGRAM));
     let last = program.last_mut().unwrap_or_else(|| panic!("{PROGRAM} is not in the root"));
     *last ^= 1;
     let write = |name: &str, bytes: &[u8]| fs::write(dir.path().join(name), bytes).unwrap_or_else(|e| panic!("{e}"));
     write("redis-server", &program);
     let copy = |name: &str| fs::read(redis.join(name)).unwrap_or_else(|e| panic!("{name}: {e}"));
     write("redis.conf", &copy("redis.conf"));
-    let recipe = String::from_utf8_lossy(&copy("build.yml")).replace("    - usr/bin/redis-server\n", "");
+    let recipe = String::from_utf8_lossy(&copy("build.yml"))
+        .replace("    - usr/bin/redis-server\n", "")
+        .replace("    - usr/bin/redis-check-rdb\n", "");
     let file = "files:\n  - {path: usr/bin/redis-server, source: redis-server, mode: \"0755\"}\n";
     write("build.yml", recipe.replace("files:\n", file).as_bytes());
     dir
