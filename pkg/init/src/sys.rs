@@ -46,3 +46,71 @@ pub fn default_signals() {
         libc::signal(libc::SIGPIPE, libc::SIG_DFL);
     }
 }
+
+/// `bpf(2)` and its numbers (linux/bpf.h).
+const BPF_PROG_LOAD: libc::c_int = 5;
+const BPF_PROG_ATTACH: libc::c_int = 8;
+const BPF_PROG_TYPE_CGROUP_DEVICE: u32 = 15;
+const BPF_CGROUP_DEVICE: u32 = 6;
+const BPF_F_ALLOW_MULTI: u32 = 2;
+
+/// The part of `union bpf_attr` that loads a program.
+#[repr(C)]
+struct ProgramToLoad {
+    kind: u32,
+    count: u32,
+    instructions: u64,
+    license: u64,
+    log_level: u32,
+    log_size: u32,
+    log: u64,
+    kernel_version: u32,
+    flags: u32,
+}
+
+/// The part of `union bpf_attr` that attaches a program.
+#[repr(C)]
+struct ProgramToAttach {
+    target: i32,
+    program: i32,
+    kind: u32,
+    flags: u32,
+}
+
+/// Gives the kernel a program about the use of devices.
+pub fn load_device_program(instructions: &[[u8; 8]]) -> io::Result<OwnedFd> {
+    let program = ProgramToLoad {
+        kind: BPF_PROG_TYPE_CGROUP_DEVICE,
+        count: u32::try_from(instructions.len()).map_err(io::Error::other)?,
+        instructions: instructions.as_ptr() as u64,
+        license: c"Apache-2.0".as_ptr() as u64,
+        log_level: 0,
+        log_size: 0,
+        log: 0,
+        kernel_version: 0,
+        flags: 0,
+    };
+    // SAFETY: the kernel reads the structure, whose size it is told, and the instructions and text that it points to, all of
+    // which live across the call; what it returns is a new descriptor.
+    unsafe {
+        let fd = libc::syscall(libc::SYS_bpf, BPF_PROG_LOAD, &raw const program, size_of::<ProgramToLoad>());
+        i32::try_from(fd)
+            .ok()
+            .filter(|fd| *fd >= 0)
+            .map_or_else(|| Err(io::Error::last_os_error()), |fd| Ok(OwnedFd::from_raw_fd(fd)))
+    }
+}
+
+/// Attaches such a program to a cgroup, beside those of the cgroups above and below it: all of them have to allow.
+pub fn attach_device_program(program: impl AsFd, cgroup: impl AsFd) -> io::Result<()> {
+    let attached = ProgramToAttach {
+        target: cgroup.as_fd().as_raw_fd(),
+        program: program.as_fd().as_raw_fd(),
+        kind: BPF_CGROUP_DEVICE,
+        flags: BPF_F_ALLOW_MULTI,
+    };
+    // SAFETY: the kernel reads the structure, whose size it is told, and writes nothing.
+    let status =
+        unsafe { libc::syscall(libc::SYS_bpf, BPF_PROG_ATTACH, &raw const attached, size_of::<ProgramToAttach>()) };
+    if status == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}

@@ -572,7 +572,27 @@ fn every_key_arrives() {
 #[test]
 fn ignored_keys_are_named() {
     let warnings: Vec<_> = load_all(&[EVERY_KEY]).warnings.into_iter().map(|w| (w.severity, w.message)).collect();
-    assert_eq!(warnings, [(Severity::Warning, "`trust` is ignored".to_owned())]);
+    let ignored: Vec<_> = [
+        "memory.kernel",
+        "memory.useHierarchy",
+        "memory.checkBeforeUpdate",
+        "memory.kernelTCP",
+        "memory.disableOOMKiller",
+        "memory.swappiness",
+        "cpu.realtimeRuntime",
+        "cpu.realtimePeriod",
+        "blockio.leafweight",
+        "blockio.weightDevice[0].leafWeight",
+        "network.classID",
+        "network.priorities",
+        "rdma",
+    ]
+    .into_iter()
+    .map(|key| format!("`onboot[1].resources.{key}` is ignored"))
+    .chain(["`trust` is ignored".to_owned()])
+    .map(|message| (Severity::Warning, message))
+    .collect();
+    assert_eq!(warnings, ignored);
     for (text, message) in [
         ("init: [a]\nkernel: {cmdline: x}\n", "`kernel` without an image: the machine gets no kernel"),
         (

@@ -64,7 +64,6 @@ pub fn mount_the_rest() -> Vec<String> {
         }
     }
     troubles.extend(links_and_directories());
-    enable_controllers();
     troubles.extend(be_modprobe());
     troubles
 }
@@ -95,15 +94,6 @@ fn links_and_directories() -> Vec<String> {
         }
     }
     troubles
-}
-
-/// Hands all controllers to the cgroups below the root.
-fn enable_controllers() {
-    let controllers = fs::read_to_string("/sys/fs/cgroup/cgroup.controllers").unwrap_or_default();
-    for controller in controllers.split_ascii_whitespace() {
-        // One by one: a controller that refuses must not keep the others out.
-        let _ = fs::write("/sys/fs/cgroup/cgroup.subtree_control", format!("+{controller}"));
-    }
 }
 
 /// Makes the root read-only, where it can be, and shared, so that mounts made in containers that ask for it come back.

@@ -5,20 +5,23 @@
 
 use std::path::{Path, PathBuf};
 
+use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
-use super::dev;
+use super::{dev, resources};
+use crate::cgroups;
 
 /// The `PATH` of a process that has none.
 const PATH: &str = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
 /// A container's configuration.
-#[derive(Clone, Debug, PartialEq, serde::Deserialize)]
+#[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(transparent)]
 pub struct Config(Map<String, Value>);
 
 impl Config {
-    /// Completes it for a bundle's directory. `cgroup` is used when the configuration names none.
+    /// Completes it for a bundle's directory. `cgroup` is used when the configuration names none; either lies below that of all
+    /// containers.
     pub fn complete(&mut self, bundle: &Path, cgroup: &str, abort: bool) {
         self.edit("root", |root| {
             let path = root.get("path").and_then(Value::as_str).unwrap_or("rootfs");
@@ -38,9 +41,8 @@ impl Config {
             path_variable(process);
         });
         self.edit("linux", |linux| {
-            if linux.get("cgroupsPath").and_then(Value::as_str).is_none_or(str::is_empty) {
-                linux.insert("cgroupsPath".to_owned(), json!(cgroup));
-            }
+            let named = linux.get("cgroupsPath").and_then(Value::as_str).unwrap_or_default();
+            linux.insert("cgroupsPath".to_owned(), json!(cgroups::path(named, cgroup)));
         });
         for name in ["hostname", "domainname"] {
             // Empty is none to runc; the library would set it.
@@ -51,6 +53,21 @@ impl Config {
         if abort {
             self.add_hook("createRuntime", json!({"path": "/proc/self/exe", "args": ["init", "abort-parent"]}));
         }
+    }
+
+    /// Adapts the limits to the kernel and its cgroups; `has` says whether the container's cgroup has a file. Sentences about
+    /// what has no effect.
+    pub fn adapt_resources(&mut self, has: impl Fn(&str) -> bool) -> Vec<String> {
+        match self.0.get_mut("linux").and_then(|linux| linux.get_mut("resources")) {
+            Some(Value::Object(limits)) => resources::adapt(limits, has),
+            _ => Vec::new(),
+        }
+    }
+
+    /// Rules for devices, in their order.
+    pub fn device_rules(&self) -> Result<Vec<cgroups::Rule>, serde_json::Error> {
+        let rules = self.0.get("linux").and_then(|l| l.get("resources")).and_then(|r| r.get("devices"));
+        rules.filter(|rules| !rules.is_null()).map_or(Ok(Vec::new()), Vec::deserialize)
     }
 
     /// Lets a hook mount a `/dev` that is the machine's; the mounts for `file`, as JSON, or nothing (`dev`).
@@ -146,7 +163,7 @@ mod tests {
     fn what_is_absent_gets_runcs_meaning() {
         let config = completed(json!({"root": {"path": "rootfs", "readonly": true}, "process": {"args": ["a"]}}));
         assert_eq!(config.root(), Path::new("/containers/services/web/rootfs"));
-        assert_eq!(config.cgroup(), "/services/web");
+        assert_eq!(config.cgroup(), "/containers/services/web");
         assert_eq!(config.user(), (0, 0));
         assert_eq!(config.0["process"]["capabilities"]["effective"], json!([]));
         assert_eq!(config.0["process"]["env"], json!([PATH]));
@@ -167,7 +184,7 @@ mod tests {
             "unknown": 1,
         }));
         assert_eq!(config.root(), Path::new("/containers/onboot/000-a/rootfs"));
-        assert_eq!(config.cgroup(), "/mine");
+        assert_eq!(config.cgroup(), "/containers/mine");
         assert_eq!(config.user(), (100, 101));
         assert_eq!(config.0["process"]["env"], json!(["PATH=/x"]));
         assert_eq!(config.0["process"]["noNewPrivileges"], json!(true));
@@ -186,7 +203,7 @@ mod tests {
     fn nonsense_does_not_stop_it() {
         for value in [json!({}), json!({"root": 1, "process": [], "linux": null}), json!({"process": {"env": null}})] {
             let config = completed(value);
-            assert_eq!(config.cgroup(), "/services/web");
+            assert_eq!(config.cgroup(), "/containers/services/web");
         }
         assert!(serde_json::from_value::<Config>(json!([])).is_err());
     }

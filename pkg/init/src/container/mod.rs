@@ -10,6 +10,7 @@ mod config;
 mod dev;
 mod log;
 mod prepare;
+mod resources;
 
 use std::error::Error;
 use std::fs::{self, File};
@@ -23,7 +24,7 @@ use libcontainer::container::Container;
 use libcontainer::container::builder::ContainerBuilder;
 use libcontainer::syscall::syscall::SyscallType;
 
-use crate::{link, sys};
+use crate::{cgroups, link, sys};
 
 pub use config::Config;
 pub use dev::run as mount_dev;
@@ -107,7 +108,7 @@ fn create_and_start(kind: &str, directory: &str, status: &mut File) -> Result<()
     };
     config.complete(&bundle, &format!("/{kind}/{directory}"), std::env::var_os(ABORT).is_some());
     tell(status, &format!("cgroup {}", config.cgroup()));
-    prepare::cgroup_parents(config.cgroup())?;
+    make_cgroup(&mut config, &bundle)?;
     let rootfs = config.root();
     prepare::all(&runtime, &rootfs)?;
     let state = Path::new(STATE).join(kind);
@@ -131,6 +132,20 @@ fn create_and_start(kind: &str, directory: &str, status: &mut File) -> Result<()
     }
     container.start().map_err(library("starting the container"))?;
     tell(status, "started");
+    Ok(())
+}
+
+/// The container's cgroup, before the library puts its process there: devices are to be refused from the beginning.
+fn make_cgroup(config: &mut Config, bundle: &Path) -> Result<(), ContainerError> {
+    let parse = |source| ContainerError::Parse { path: bundle.join(CONFIG_JSON), source };
+    let rules = config.device_rules().map_err(parse)?;
+    let cgroup = config.cgroup().to_owned();
+    let what = || format!("making the cgroup `{cgroup}`");
+    cgroups::make_own(&cgroup, rules).map_err(|source| ContainerError::Step { what: what(), source })?;
+    for trouble in config.adapt_resources(|file| cgroups::has(&cgroup, file)) {
+        // The container's own output, so that it is said with its name.
+        let _ = writeln!(io::stderr(), "{trouble}");
+    }
     Ok(())
 }
 
