@@ -1,7 +1,7 @@
 //! What keeps containers apart, seen from inside: devices, limits, namespaces, volumes, Landlock. Many containers per boot,
 //! each of which says a few lines.
 
-use bootwright_test::{Entry, Running, Story, words};
+use bootwright_test::{Entry, ImageBuilder, Running, Story, words};
 
 /// What a container said, without its name.
 fn said(machine: &Running, name: &str) -> Vec<String> {
@@ -30,6 +30,8 @@ fn only_devices_that_are_listed_can_be_used() {
     let kmsg = "[{path: /dev/kmsg, type: c, major: 1, minor: 11, mode: \"0600\"}]";
     let writes = "{devices: [{allow: true, type: c, major: 1, minor: 11, access: w}]}";
     let built = Story::new()
+        .cmdline("lsm=yama")
+        .onboot(Entry::shell("locked", "echo runs").key("landlock", "{execute: [/]}").key("onfail", "continue"))
         .onboot(entry("maker", disk).key("capabilities", mknod))
         .onboot(entry("disks", disk).key("capabilities", mknod).key("devices", "[{path: all, type: b}]"))
         .onboot(entry("writer", disk).key("capabilities", mknod).key("resources", writes))
@@ -57,6 +59,8 @@ fn only_devices_that_are_listed_can_be_used() {
     ] {
         assert_eq!(said(&machine, name), expected, "{name}");
     }
+    // Without it, a container is not started: this kernel has been told to do without Landlock.
+    assert!(machine.said("`locked` ended: not started: it has `landlock`, and this kernel has no Landlock"));
     machine.powers_off();
 }
 
@@ -144,4 +148,95 @@ fn limits_are_the_kernels() {
     }
     machine.powers_off();
     assert_eq!(said(&machine, "web"), ["ends in order"]);
+}
+
+/// Whatever their users and capabilities are, and what they execute.
+#[test]
+fn landlock_leaves_the_paths_that_are_listed() {
+    let script = "exec 2>&1; awk '/NoNewPrivs/ {print $1, $2}' /proc/self/status; \
+                  echo kept > /scratch/file && cat /scratch/file; cp /bin/busybox /scratch/tool; /scratch/tool true; \
+                  ls /etc; touch /new; mv /scratch/file /etc; cat /dev/zero; echo end";
+    let paths = "{read: [/proc], write: [/scratch, /dev/null], execute: [/bin]}";
+    let entry = |name: &str| Entry::shell(name, script).key("tmpfs", "[/scratch]");
+    let mut machine = Story::new()
+        .onboot(entry("locked").key("landlock", paths))
+        .onboot(entry("able").key("landlock", paths).key("capabilities", "[CAP_DAC_OVERRIDE, CAP_SYS_ADMIN]"))
+        .onboot(entry("wrong").key("landlock", "{execute: [/bin, /nowhere]}").key("onfail", "continue"))
+        .service(Entry::shell("web", "exec sleep 1000"))
+        .build()
+        .boot()
+        .start();
+    machine.is_ready();
+    for (name, privileges) in [("locked", "NoNewPrivs: 1"), ("able", "NoNewPrivs: 0")] {
+        let expected = [
+            privileges,
+            "kept",
+            "/bin/sh: /scratch/tool: Permission denied",
+            "ls: can't open '/etc': Permission denied",
+            "touch: /new: Permission denied",
+            "mv: can't create '/etc/file': Permission denied",
+            "cat: can't open '/dev/zero': Permission denied",
+            "end",
+        ];
+        assert_eq!(said(&machine, name), expected, "{name}");
+    }
+    let missing = "landlock: `/nowhere`: No such file or directory";
+    assert!(
+        machine.said(&format!(
+            "`wrong` ended: not started: creating the container: failed to create container: {missing}"
+        ))
+    );
+    machine.powers_off();
+}
+
+/// In the root from an initrd, whose files could be written: a read-only bind mount is all that would keep volumes from it.
+#[test]
+fn volumes_are_as_large_and_as_read_only_as_they_say() {
+    let story = Story::new();
+    let data = ImageBuilder::new().file("seed", 0o644, "seed\n").write(story.dir(), "data");
+    let fill = "for d; do head -c 2000000 /dev/zero > $d/big 2> /dev/null && echo $d took || echo $d is full; cat $d/seed 2> /dev/null; done; :";
+    let remount = "for how in remount,rw,bind remount,rw; do mount -o $how /f 2> /dev/null; \
+                   touch /f/x 2> /dev/null && echo wrote || echo $how leaves it; done; cat /f/seed";
+    let used = "used() { set -- $(stat -f -c '%b %f' /); echo $(($1 - $2)) blocks; }; used; ";
+    let available = "awk '/MemAvailable/ {print $2}' /proc/meminfo";
+    let built = story
+        .volume("{name: small, size: 1M}")
+        .volume(&format!("{{name: filled, image: {data:?}, size: 1M}}"))
+        .volume(&format!("{{name: large, image: {data:?}}}"))
+        .volume(&format!("{{name: frozen, image: {data:?}, readonly: true}}"))
+        .volume("{name: layout, image: \"@pkg:REPO/pkg/busybox\", format: oci}")
+        .volume("{name: nothing, readonly: true}")
+        .onboot(
+            Entry::shell("filler", &format!("set -- /small /filled /large; {fill}"))
+                .key("binds", "[\"small:/small\", \"filled:/filled\", \"large:/large\"]"),
+        )
+        .onboot(
+            Entry::shell("remounter", remount)
+                .key("binds", "[\"frozen:/f:ro\"]")
+                .key("capabilities", "[CAP_SYS_ADMIN, CAP_DAC_OVERRIDE]"),
+        )
+        .onboot(
+            Entry::shell("reader", "ls /o /n; touch /n/x 2>&1 || true")
+                .key("binds", "[\"layout:/o:ro\", \"nothing:/n:ro\"]"),
+        )
+        .onboot(Entry::shell("before", available))
+        .onboot(Entry::shell("eater", &format!("{used} dd if=/dev/zero of=/big bs=1M count=100 2> /dev/null; used")))
+        .onboot(Entry::shell("after", available))
+        .service(Entry::shell("web", "exec sleep 1000"))
+        .build_with(&["--root", "initrd"]);
+    let mut machine = built.boot().start();
+    machine.is_ready();
+    let refused = "leaves it";
+    for (name, expected) in [
+        ("filler", &["/small is full", "/filled is full", "seed", "/large took", "seed"][..]),
+        ("remounter", &[&format!("remount,rw,bind {refused}"), &format!("remount,rw {refused}"), "seed"]),
+        ("reader", &["/n:", "", "/o:", "blobs", "index.json", "oci-layout", "touch: /n/x: Read-only file system"]),
+        // A root costs nothing until it is written to, and nothing once the container has ended.
+        ("eater", &["0 blocks", "25600 blocks"]),
+    ] {
+        assert_eq!(said(&machine, name), expected, "{name}");
+    }
+    let [before, after] = ["before", "after"].map(|name| said(&machine, name)[0].parse::<i64>().unwrap());
+    assert!(before - after < 8 << 10, "{before} KiB were available, and then {after} KiB");
+    machine.powers_off();
 }

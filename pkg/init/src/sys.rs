@@ -1,6 +1,6 @@
 //! The few system calls that rustix does not offer. Everything unsafe of this crate is here.
 
-#![expect(unsafe_code, reason = "signalfd and signal dispositions have no safe wrapper in rustix")]
+#![expect(unsafe_code, reason = "signals, BPF and Landlock have no safe wrapper in rustix")]
 
 use std::io;
 use std::mem;
@@ -94,10 +94,7 @@ pub fn load_device_program(instructions: &[[u8; 8]]) -> io::Result<OwnedFd> {
     // which live across the call; what it returns is a new descriptor.
     unsafe {
         let fd = libc::syscall(libc::SYS_bpf, BPF_PROG_LOAD, &raw const program, size_of::<ProgramToLoad>());
-        i32::try_from(fd)
-            .ok()
-            .filter(|fd| *fd >= 0)
-            .map_or_else(|| Err(io::Error::last_os_error()), |fd| Ok(OwnedFd::from_raw_fd(fd)))
+        descriptor(fd)
     }
 }
 
@@ -113,4 +110,64 @@ pub fn attach_device_program(program: impl AsFd, cgroup: impl AsFd) -> io::Resul
     let status =
         unsafe { libc::syscall(libc::SYS_bpf, BPF_PROG_ATTACH, &raw const attached, size_of::<ProgramToAttach>()) };
     if status == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
+/// `landlock_create_ruleset(2)`: asks for the version instead of making rules.
+const LANDLOCK_CREATE_RULESET_VERSION: u32 = 1;
+/// `landlock_add_rule(2)`: a rule about what lies below a path.
+const LANDLOCK_RULE_PATH_BENEATH: libc::c_int = 1;
+
+/// `struct landlock_path_beneath_attr` (linux/landlock.h).
+#[repr(C, packed)]
+struct PathBeneath {
+    rights: u64,
+    parent: i32,
+}
+
+/// The version of the kernel's Landlock.
+pub fn landlock_version() -> io::Result<u32> {
+    let none = std::ptr::null::<u64>();
+    // SAFETY: with this flag the kernel takes no pointer and reads nothing.
+    let version =
+        unsafe { libc::syscall(libc::SYS_landlock_create_ruleset, none, 0usize, LANDLOCK_CREATE_RULESET_VERSION) };
+    u32::try_from(version).map_err(|_| io::Error::last_os_error())
+}
+
+/// Rules that take all these rights, until some are given back.
+pub fn landlock_rules(rights: u64) -> io::Result<OwnedFd> {
+    // SAFETY: the kernel reads as many bytes as it is told, which is the part of `struct landlock_ruleset_attr` about files;
+    // what it returns is a new descriptor.
+    unsafe {
+        let fd = libc::syscall(libc::SYS_landlock_create_ruleset, &raw const rights, size_of::<u64>(), 0u32);
+        descriptor(fd)
+    }
+}
+
+/// Gives back rights on what lies below an open directory, or on an open file.
+pub fn landlock_allow(rules: impl AsFd, parent: impl AsFd, rights: u64) -> io::Result<()> {
+    let (rules, rule) = (rules.as_fd().as_raw_fd(), PathBeneath { rights, parent: parent.as_fd().as_raw_fd() });
+    // SAFETY: the kernel reads one structure of this kind and writes nothing.
+    let status =
+        unsafe { libc::syscall(libc::SYS_landlock_add_rule, rules, LANDLOCK_RULE_PATH_BENEATH, &raw const rule, 0u32) };
+    if status == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
+/// Binds this thread, and what it executes, to the rules.
+pub fn landlock_restrict(rules: impl AsFd) -> io::Result<()> {
+    // SAFETY: the call takes no pointer.
+    let status = unsafe { libc::syscall(libc::SYS_landlock_restrict_self, rules.as_fd().as_raw_fd(), 0u32) };
+    if status == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
+/// A descriptor that a system call has just returned, or why it has not.
+///
+/// # Safety
+///
+/// Nobody else owns the descriptor.
+unsafe fn descriptor(returned: libc::c_long) -> io::Result<OwnedFd> {
+    match i32::try_from(returned) {
+        // SAFETY: as the caller says.
+        Ok(fd) if fd >= 0 => Ok(unsafe { OwnedFd::from_raw_fd(fd) }),
+        _ => Err(io::Error::last_os_error()),
+    }
 }

@@ -309,9 +309,27 @@ pub(crate) static CONFIG: Shape = shape(
         key("seccomp", Kind::Text(Text::Seccomp), "The filter of system calls: `default` is Docker's profile.")
             .default("`default`, but `unconfined` with `capabilities: [all]`")
             .ours(),
+        key(
+            "landlock",
+            Kind::Map(&LANDLOCK),
+            "The only files that it may use, kept by the kernel's Landlock whatever its user and capabilities are. A machine whose kernel has no Landlock does not start the container.",
+        )
+        .ours(),
         key("onfail", Kind::Word(ON_FAIL), "What happens when it fails.")
             .default("`stop` for onboot, `continue` for services and onshutdown")
             .ours(),
+    ],
+);
+
+/// `landlock`.
+static LANDLOCK: Shape = shape(
+    "landlock",
+    "`landlock`",
+    "Paths in the container, each with all that lies below it. What is not below one of them cannot be used, `/dev/null` neither.",
+    &[
+        key("read", PATHS, "May be read and listed."),
+        key("write", PATHS, "May be read, written, made, renamed and removed."),
+        key("execute", PATHS, "May be read and executed. Programs need it for their loader and libraries as well."),
     ],
 );
 
@@ -618,6 +636,13 @@ static VOLUME: Shape = shape(
         .required(),
         key("image", IMAGE_OR_NONE, "The image it is filled from.").default("empty"),
         key("readonly", Kind::Flag, "Refuses binds that could write, and holds at run time too.").default("`false`"),
+        key(
+            "size",
+            Kind::Text(Text::Size),
+            "Most that can be written into it: bytes, or with `K`, `M` or `G` (of 1024). All of it is memory.",
+        )
+        .default("half of the memory")
+        .ours(),
         key("format", Kind::Word(VOLUME_FORMATS), "How the image is put into it.").default("`filesystem`"),
         key("platforms", Kind::List(&Kind::Text(Text::Platform)), "The platforms an `oci` volume keeps.")
             .default("all"),
