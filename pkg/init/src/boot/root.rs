@@ -38,6 +38,8 @@ pub fn mount_the_rest() -> Vec<String> {
         ("tmpfs", "/dev/shm", quiet, "mode=1777"),
         ("mqueue", "/dev/mqueue", quiet, ""),
         ("tmpfs", "/run", quiet | MountFlags::RELATIME, "size=10%,mode=0755"),
+        // What creating a container takes: a full `/run` must not keep the next one from starting.
+        ("tmpfs", "/run/bootwright", quiet | MountFlags::RELATIME, "size=10%,mode=0755"),
         ("tmpfs", "/tmp", quiet | MountFlags::RELATIME, "size=10%,mode=1777"),
         // Not noexec: applications that are bind-mounted from here have to run.
         ("tmpfs", "/var", data | MountFlags::RELATIME, "size=50%,mode=0755"),
@@ -77,7 +79,6 @@ fn links_and_directories() -> Vec<String> {
         }
     }
     let _ = fs::set_permissions("/var/tmp", fs::Permissions::from_mode(0o1777));
-    let _ = fs::create_dir_all("/run/bootwright");
     for (target, link) in [
         ("/run", "/var/run"),
         ("/proc/self/fd", "/dev/fd"),

@@ -55,6 +55,12 @@ impl Config {
         }
     }
 
+    /// Whether there is a program to run. The library takes that for granted, and dies if it is not so.
+    pub fn has_command(&self) -> bool {
+        let args = self.0.get("process").and_then(|process| process.get("args")).and_then(Value::as_array);
+        args.and_then(|args| args.first()).is_some_and(Value::is_string)
+    }
+
     /// Adapts the limits to the kernel and its cgroups; `has` says whether the container's cgroup has a file. Sentences about
     /// what has no effect.
     pub fn adapt_resources(&mut self, has: impl Fn(&str) -> bool) -> Vec<String> {
@@ -197,6 +203,66 @@ mod tests {
         let config = completed(json!({"process": {"noNewPrivileges": false}, "hostname": ""}));
         assert_eq!(config.0.get("hostname"), None);
         assert_eq!(config.0["process"].get("noNewPrivileges"), None);
+    }
+
+    /// Every value of a whole configuration, replaced by every kind of value, and the file cut off everywhere.
+    #[test]
+    fn no_change_of_a_file_is_a_panic() {
+        let whole = json!({
+            "ociVersion": "1.2.1",
+            "root": {"path": "rootfs", "readonly": true},
+            "process": {
+                "args": ["a"], "env": ["A=b"], "cwd": "/", "user": {"uid": 1, "gid": 1},
+                "capabilities": {"bounding": []}, "noNewPrivileges": true,
+            },
+            "hostname": "h",
+            "hooks": {"createRuntime": []},
+            "mounts": [{"destination": "/dev", "type": "bind", "source": "/dev", "options": ["rbind"]}],
+            "linux": {
+                "cgroupsPath": "/x",
+                "resources": {
+                    "devices": [{"allow": true, "type": "c", "major": 1, "minor": 1, "access": "r"}],
+                    "cpu": {"realtimePeriod": 1},
+                    "blockIO": {"weight": 10, "weightDevice": [1], "leafWeight": 1},
+                    "unified": {"a": "b"},
+                },
+            },
+        });
+        let others = [json!(null), json!(-1), json!(u64::MAX), json!(""), json!("\0/.."), json!([[]]), json!({"": 1})];
+        let mut pointers = vec![String::new()];
+        let mut at = 0;
+        while let Some(pointer) = pointers.get(at).cloned() {
+            match whole.pointer(&pointer) {
+                Some(Value::Object(map)) => pointers.extend(map.keys().map(|key| format!("{pointer}/{key}"))),
+                Some(Value::Array(list)) => pointers.extend((0..list.len()).map(|n| format!("{pointer}/{n}"))),
+                _ => {}
+            }
+            at += 1;
+        }
+        assert!(pointers.len() > 40, "{pointers:?}");
+        let survives = |text: &[u8]| {
+            let Ok(mut config) = serde_json::from_slice::<Config>(text) else { return };
+            config.complete(Path::new("/b"), "/services/web", true);
+            assert!(config.cgroup().starts_with("/containers/"));
+            let _ = (config.has_command(), config.device_rules(), config.user(), config.root());
+            config.adapt_resources(|_| true);
+            config.adapt_resources(|_| false);
+            config.cover_dev(Path::new("/f"));
+            assert!(serde_json::from_slice::<Config>(&config.to_json()).is_ok());
+        };
+        for pointer in pointers {
+            for other in &others {
+                let mut changed = whole.clone();
+                if let Some(value) = changed.pointer_mut(&pointer) {
+                    *value = other.clone();
+                }
+                survives(changed.to_string().as_bytes());
+            }
+        }
+        let text = whole.to_string();
+        for cut in 0..text.len() {
+            survives(&text.as_bytes()[..cut]);
+        }
     }
 
     #[test]

@@ -74,6 +74,9 @@ pub enum ContainerError {
          `lsm=` on its command line)"
     )]
     NoLandlock,
+    /// Nothing to run.
+    #[error("`{0}` names no program: `process.args` is empty")]
+    NoCommand(PathBuf),
     /// The container library.
     #[error("{what}")]
     Library {
@@ -109,6 +112,9 @@ fn take_status() -> io::Result<File> {
 fn create_and_start(kind: &str, directory: &str, status: &mut File) -> Result<(), ContainerError> {
     let bundle = Path::new(bootwright_bundle::CONTAINERS).join(kind).join(directory);
     let mut config: Config = read_json(&bundle.join(CONFIG_JSON))?;
+    if !config.has_command() {
+        return Err(ContainerError::NoCommand(bundle.join(CONFIG_JSON)));
+    }
     let runtime: Runtime = read_json_if_there(&bundle.join(RUNTIME_JSON))?;
     let supervision: Supervision = read_json_if_there(&bundle.join(SUPERVISION_JSON))?;
     if supervision.landlock.is_some() && !landlock::is_supported() {
