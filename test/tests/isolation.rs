@@ -240,3 +240,153 @@ fn volumes_are_as_large_and_as_read_only_as_they_say() {
     assert!(before - after < 8 << 10, "{before} KiB were available, and then {after} KiB");
     machine.powers_off();
 }
+
+/// The keys that containers.rs does not look at: namespaces of every kind, joined ones, interfaces, ids, limits, mounts.
+#[test]
+fn every_key_is_seen_from_inside() {
+    let space = "ns() { for n; do [ $(readlink /proc/self/ns/$n) = $(cat /shared/$n) ] && echo $n theirs || echo $n own; \
+                 done; }; ";
+    let record = "for n in net ipc uts pid user cgroup; do readlink /proc/self/ns/$n > /shared/$n; done; echo recorded; \
+                  ls /sys/class/net";
+    let all = format!("{space} ns net ipc uts pid user cgroup; ");
+    let three = format!("{space} ns net ipc uts; hostname; ls /sys/class/net");
+    let inside = "awk '{print $1, $2, $3}' /proc/self/uid_map /proc/self/gid_map; id -u; hostname; \
+                  sysctl -n kernel.shmmni net.ipv4.ip_forward; ls /sys/class/net; echo wrote > /file && cat /file";
+    let ids = "of() { awk -v key=\"$1:\" '$1 == key {$1 = \"\"; print substr($0, 2)}' /proc/self/status; }; \
+               of Uid; of Gid; of Groups; cat /proc/self/oom_score_adj; \
+               of CapInh; of CapPrm; of CapEff; of CapBnd; of CapAmb";
+    let limits = "awk '/open files|locked memory/ {print $4, $5} /core file/ {print $5, $6}' /proc/self/limits; \
+                  env | sort | grep -E '^(A|PATH)='; pwd";
+    let passed = "of() { awk -v at=$1 '$5 == at {print at, $6, $7}' /proc/self/mountinfo | cut -d: -f1; }; of";
+    let mounts = "of /t; of /m; ls -d /made /also; touch /root/x 2>&1; \
+                  [ -c /proc/version ] && [ -z \"$(ls /proc/tty)\" ] && echo masked; of /";
+    let maps = "[{hostID: 100000, containerID: 0, size: 1000}]";
+    let shared = "[\"/run/shared:/shared\"]";
+    let makes = "{mkdir: [/run/shared]}";
+    let own_mounts =
+        "{mounts: [{type: tmpfs, source: tmpfs, destination: /run/mine}], mkdir: [/run/mine/dir, made, also]}";
+    let binds = "{bindNS: {net: /run/ns/net, ipc: /run/ns/ipc, uts: /run/ns/uts, pid: /run/ns/pid, \
+                 cgroup: /run/ns/cgroup, mnt: /run/ns/mnt, user: /run/ns/user}, \
+                 interfaces: [{name: inside, add: veth, peer: outside}, {name: eth0}, {name: wg0, add: wireguard}, \
+                 {name: made, add: veth, peer: made0, createInRoot: true}]}";
+    let new = |entry: Entry, name: &str| {
+        entry.key("net", "new").key("ipc", "new").key("uts", "new").key("hostname", name).key("binds", shared)
+    };
+    let built = Story::new()
+        .kernel("modules: [virtio, veth, wireguard]")
+        .onboot(
+            Entry::shell("host", record)
+                .key("pid", "host")
+                .key("cgroupns", "host")
+                .key("runtime", makes)
+                .key("binds", shared),
+        )
+        .onboot(Entry::shell("plain", &format!("{all} {passed} /shared")).key("binds", shared))
+        .onboot(
+            new(Entry::shell("fresh", &format!("{all} {inside}")), "inside")
+                .key("userns", "new")
+                .key("uidMappings", maps)
+                .key("gidMappings", maps)
+                .key("sysctl", "{net.ipv4.ip_forward: \"1\", kernel.shmmni: \"77\"}"),
+        )
+        .onboot(
+            Entry::shell("ids", ids)
+                .key("uid", "1000")
+                .key("gid", "1001")
+                .key("additionalGids", "[5, 7]")
+                .key("oomScoreAdj", "123")
+                .key("capabilities", "[CAP_CHOWN, CAP_NET_RAW]")
+                .key("ambient", "[CAP_NET_RAW]"),
+        )
+        .onboot(
+            Entry::shell("limits", limits)
+                .key("rlimits", "[\"RLIMIT_NOFILE,100,200\", \"RLIMIT_CORE,0,unlimited\", \"memlock,4096,8192\"]")
+                .key("env", "[\"A=b c\"]")
+                .key("cwd", "/proc")
+                .key("annotations", "{org.example: x}"),
+        )
+        .onboot(
+            Entry::shell("mounts", &format!("{passed} /bound; {mounts}"))
+                .key("binds", "[\"/etc:/bound:ro,nosuid,nodev,noexec,private\"]")
+                .key("tmpfs", "[\"/t:size=1m,mode=0700,noexec\"]")
+                .key("mounts", "[{type: tmpfs, source: none, destination: /m, options: [nosuid, noatime, size=2m]}]")
+                .key("rootfsPropagation", "shared")
+                .key("maskedPaths", "[/proc/version, /proc/tty]")
+                .key("readonlyPaths", "[/root, /nowhere]")
+                .key("runtime", own_mounts),
+        )
+        .onboot(new(Entry::shell("owner", &three), "owner").key("runtime", binds))
+        .onboot(
+            Entry::shell("joiner", &three)
+                .key("net", "/run/ns/net")
+                .key("ipc", "/run/ns/ipc")
+                .key("uts", "/run/ns/uts")
+                .key("binds", shared),
+        )
+        .onboot(Entry::shell("left", "ls /sys/class/net; ls /r/ns").key("binds", "[\"/run:/r\"]"))
+        .service(Entry::shell("web", "exec sleep 1000"))
+        .build();
+    let mut machine = built.boot().device("virtio-net-pci").start();
+    machine.is_ready();
+    let theirs = |kinds: &[&str]| kinds.iter().map(|kind| format!("{kind} theirs")).collect::<Vec<_>>();
+    let own = |kinds: &[&str]| kinds.iter().map(|kind| format!("{kind} own")).collect::<Vec<_>>();
+    let texts = |lines: &[&str]| lines.iter().map(|line| (*line).to_owned()).collect::<Vec<_>>();
+    let connected = [own(&["net", "ipc", "uts"]), texts(&["owner", "eth0", "inside", "lo", "made", "wg0"])].concat();
+    for (name, expected) in [
+        ("host", texts(&["recorded", "eth0", "lo"])),
+        (
+            "plain",
+            [
+                theirs(&["net", "ipc", "uts"]),
+                own(&["pid"]),
+                theirs(&["user"]),
+                own(&["cgroup"]),
+                texts(&["/shared rw,nosuid,nodev,noexec,relatime shared"]),
+            ]
+            .concat(),
+        ),
+        (
+            "fresh",
+            [
+                own(&["net", "ipc", "uts", "pid", "user", "cgroup"]),
+                texts(&["0 100000 1000", "0 100000 1000", "0", "inside", "77", "1", "lo", "wrote"]),
+            ]
+            .concat(),
+        ),
+        (
+            "ids",
+            texts(&[
+                "1000 1000 1000 1000",
+                "1001 1001 1001 1001",
+                "5 7",
+                "123",
+                // Inheritable, permitted, effective, bounding, ambient: another user has the ambient ones.
+                "0000000000002001",
+                "0000000000002000",
+                "0000000000002000",
+                "0000000000002001",
+                "0000000000002000",
+            ]),
+        ),
+        ("limits", texts(&["0 unlimited", "100 200", "4096 8192", "A=b c", "PATH=/usr/sbin:/usr/bin", "/proc"])),
+        (
+            "mounts",
+            texts(&[
+                "/bound ro,nosuid,nodev,noexec,relatime -",
+                "/t rw,noexec,relatime -",
+                "/m rw,nosuid,noatime -",
+                "/also",
+                "/made",
+                "touch: /root/x: Read-only file system",
+                "masked",
+                "/ rw,relatime shared",
+            ]),
+        ),
+        ("owner", connected.clone()),
+        ("joiner", connected),
+        ("left", texts(&["lo", "made0", "outside", "cgroup", "ipc", "mnt", "net", "pid", "user", "uts"])),
+    ] {
+        assert_eq!(said(&machine, name), expected, "{name}");
+    }
+    machine.powers_off();
+}

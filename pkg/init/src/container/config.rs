@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
-use super::{dev, resources};
+use super::{dev, propagation, resources};
 use crate::cgroups;
 
 /// The `PATH` of a process that has none.
@@ -43,6 +43,11 @@ impl Config {
         self.edit("linux", |linux| {
             let named = linux.get("cgroupsPath").and_then(Value::as_str).unwrap_or_default();
             linux.insert("cgroupsPath".to_owned(), json!(cgroups::path(named, cgroup)));
+            // The library knows four words, and takes each for the one with everything below.
+            let propagation = linux.get("rootfsPropagation").and_then(Value::as_str);
+            if let Some(word) = propagation.and_then(|word| word.strip_prefix('r')).map(str::to_owned) {
+                linux.insert("rootfsPropagation".to_owned(), json!(word));
+            }
         });
         for name in ["hostname", "domainname"] {
             // Empty is none to runc; the library would set it.
@@ -68,6 +73,11 @@ impl Config {
             Some(Value::Object(limits)) => resources::adapt(limits, has),
             _ => Vec::new(),
         }
+    }
+
+    /// How mounts are to pass on what is mounted below them.
+    pub fn propagation(&self) -> Vec<propagation::Change> {
+        self.0.get("mounts").and_then(Value::as_array).map(|mounts| propagation::wanted(mounts)).unwrap_or_default()
     }
 
     /// Rules for devices, in their order.
@@ -107,11 +117,27 @@ impl Config {
         self.0.get("linux").and_then(|l| l.get("cgroupsPath")).and_then(Value::as_str).unwrap_or_default()
     }
 
-    /// User and group of the process.
+    /// User and group of the process, as the machine has them.
     pub fn user(&self) -> (u32, u32) {
         let user = self.0.get("process").and_then(|p| p.get("user"));
         let id = |key| user.and_then(|u| u.get(key)).and_then(Value::as_u64).and_then(|id| id.try_into().ok());
-        (id("uid").unwrap_or(0), id("gid").unwrap_or(0))
+        (self.in_machine(id("uid").unwrap_or(0), "uidMappings"), self.in_machine(id("gid").unwrap_or(0), "gidMappings"))
+    }
+
+    /// Who root of the container's user namespace is in the machine; none where it is root.
+    pub fn mapped_root(&self) -> Option<(u32, u32)> {
+        Some((self.in_machine(0, "uidMappings"), self.in_machine(0, "gidMappings"))).filter(|root| *root != (0, 0))
+    }
+
+    /// An id of the container in the machine.
+    fn in_machine(&self, id: u32, mappings: &str) -> u32 {
+        let mappings = self.0.get("linux").and_then(|linux| linux.get(mappings)).and_then(Value::as_array);
+        let mapped = mappings.into_iter().flatten().find_map(|mapping| {
+            let number = |key| mapping.get(key).and_then(Value::as_u64);
+            let at = u64::from(id).checked_sub(number("containerID")?)?;
+            (at < number("size")?).then_some(number("hostID")?.checked_add(at)?)
+        });
+        mapped.and_then(|id| id.try_into().ok()).unwrap_or(id)
     }
 
     /// The JSON text.
@@ -186,11 +212,12 @@ mod tests {
                 "noNewPrivileges": true,
                 "capabilities": {"bounding": ["CAP_NET_ADMIN"]},
             },
-            "linux": {"cgroupsPath": "/mine"},
+            "linux": {"cgroupsPath": "/mine", "rootfsPropagation": "rslave"},
             "unknown": 1,
         }));
         assert_eq!(config.root(), Path::new("/containers/onboot/000-a/rootfs"));
         assert_eq!(config.cgroup(), "/containers/mine");
+        assert_eq!(config.0["linux"]["rootfsPropagation"], json!("slave"));
         assert_eq!(config.user(), (100, 101));
         assert_eq!(config.0["process"]["env"], json!(["PATH=/x"]));
         assert_eq!(config.0["process"]["noNewPrivileges"], json!(true));
@@ -203,6 +230,20 @@ mod tests {
         let config = completed(json!({"process": {"noNewPrivileges": false}, "hostname": ""}));
         assert_eq!(config.0.get("hostname"), None);
         assert_eq!(config.0["process"].get("noNewPrivileges"), None);
+    }
+
+    #[test]
+    fn ids_of_a_user_namespace_are_others_in_the_machine() {
+        let map = |host: u32| json!([{"hostID": 7, "containerID": 9, "size": 1}, {"hostID": host, "containerID": 0, "size": 5}]);
+        let config = |uid: u32| {
+            completed(json!({
+                "process": {"user": {"uid": uid, "gid": 9}},
+                "linux": {"uidMappings": map(1000), "gidMappings": map(2000)},
+            }))
+        };
+        assert_eq!((config(4).user(), config(5).user()), ((1004, 7), (5, 7)));
+        assert_eq!(config(0).mapped_root(), Some((1000, 2000)));
+        assert_eq!(completed(json!({})).mapped_root(), None);
     }
 
     /// Every value of a whole configuration, replaced by every kind of value, and the file cut off everywhere.
@@ -220,6 +261,7 @@ mod tests {
             "mounts": [{"destination": "/dev", "type": "bind", "source": "/dev", "options": ["rbind"]}],
             "linux": {
                 "cgroupsPath": "/x",
+                "uidMappings": [{"hostID": 1, "containerID": 0, "size": 9}],
                 "resources": {
                     "devices": [{"allow": true, "type": "c", "major": 1, "minor": 1, "access": "r"}],
                     "cpu": {"realtimePeriod": 1},
@@ -244,7 +286,14 @@ mod tests {
             let Ok(mut config) = serde_json::from_slice::<Config>(text) else { return };
             config.complete(Path::new("/b"), "/services/web", true);
             assert!(config.cgroup().starts_with("/containers/"));
-            let _ = (config.has_command(), config.device_rules(), config.user(), config.root());
+            let _ = (
+                config.has_command(),
+                config.device_rules(),
+                config.user(),
+                config.mapped_root(),
+                config.root(),
+                config.propagation(),
+            );
             config.adapt_resources(|_| true);
             config.adapt_resources(|_| false);
             config.cover_dev(Path::new("/f"));

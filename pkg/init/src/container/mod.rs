@@ -11,6 +11,7 @@ mod dev;
 mod landlock;
 mod log;
 mod prepare;
+mod propagation;
 mod resources;
 
 use std::error::Error;
@@ -125,6 +126,10 @@ fn create_and_start(kind: &str, directory: &str, status: &mut File) -> Result<()
     make_cgroup(&mut config, &bundle)?;
     let rootfs = config.root();
     prepare::all(&runtime, &rootfs)?;
+    if let Some((user, group)) = config.mapped_root() {
+        // Or it could not make mount points. A read-only root has them, and stays as it is.
+        let _ = std::os::unix::fs::chown(&rootfs, Some(user), Some(group));
+    }
     let state = Path::new(STATE).join(kind);
     let own_bundle = Path::new(STATE).join("bundles").join(kind).join(directory);
     let dev = config.cover_dev(&own_bundle.join(DEV_JSON));
@@ -147,6 +152,9 @@ fn create_and_start(kind: &str, directory: &str, status: &mut File) -> Result<()
     if let Some(pid) = container.pid() {
         tell(status, &format!("pid {pid}"));
         connect(&runtime, &container)?;
+        let changed = propagation::apply(&config.propagation(), pid.as_raw().cast_unsigned());
+        let what = || "setting how mounts are passed on".to_owned();
+        changed.map_err(|source| ContainerError::Step { what: what(), source })?;
     }
     container.start().map_err(library("starting the container"))?;
     tell(status, "started");
