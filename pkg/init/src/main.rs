@@ -8,6 +8,7 @@
 
 mod applet;
 mod boot;
+mod cgroups;
 mod container;
 mod link;
 mod mounts;

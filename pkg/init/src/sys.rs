@@ -1,6 +1,6 @@
 //! The few system calls that rustix does not offer. Everything unsafe of this crate is here.
 
-#![expect(unsafe_code, reason = "signalfd and signal dispositions have no safe wrapper in rustix")]
+#![expect(unsafe_code, reason = "signals, BPF and Landlock have no safe wrapper in rustix")]
 
 use std::io;
 use std::mem;
@@ -44,5 +44,130 @@ pub fn default_signals() {
         libc::sigemptyset(&raw mut none);
         libc::sigprocmask(libc::SIG_SETMASK, &raw const none, std::ptr::null_mut());
         libc::signal(libc::SIGPIPE, libc::SIG_DFL);
+    }
+}
+
+/// `bpf(2)` and its numbers (linux/bpf.h).
+const BPF_PROG_LOAD: libc::c_int = 5;
+const BPF_PROG_ATTACH: libc::c_int = 8;
+const BPF_PROG_TYPE_CGROUP_DEVICE: u32 = 15;
+const BPF_CGROUP_DEVICE: u32 = 6;
+const BPF_F_ALLOW_MULTI: u32 = 2;
+
+/// The part of `union bpf_attr` that loads a program.
+#[repr(C)]
+struct ProgramToLoad {
+    kind: u32,
+    count: u32,
+    instructions: u64,
+    license: u64,
+    log_level: u32,
+    log_size: u32,
+    log: u64,
+    kernel_version: u32,
+    flags: u32,
+}
+
+/// The part of `union bpf_attr` that attaches a program.
+#[repr(C)]
+struct ProgramToAttach {
+    target: i32,
+    program: i32,
+    kind: u32,
+    flags: u32,
+}
+
+/// Gives the kernel a program about the use of devices.
+pub fn load_device_program(instructions: &[[u8; 8]]) -> io::Result<OwnedFd> {
+    let program = ProgramToLoad {
+        kind: BPF_PROG_TYPE_CGROUP_DEVICE,
+        count: u32::try_from(instructions.len()).map_err(io::Error::other)?,
+        instructions: instructions.as_ptr() as u64,
+        license: c"Apache-2.0".as_ptr() as u64,
+        log_level: 0,
+        log_size: 0,
+        log: 0,
+        kernel_version: 0,
+        flags: 0,
+    };
+    // SAFETY: the kernel reads the structure, whose size it is told, and the instructions and text that it points to, all of
+    // which live across the call; what it returns is a new descriptor.
+    unsafe {
+        let fd = libc::syscall(libc::SYS_bpf, BPF_PROG_LOAD, &raw const program, size_of::<ProgramToLoad>());
+        descriptor(fd)
+    }
+}
+
+/// Attaches such a program to a cgroup, beside those of the cgroups above and below it: all of them have to allow.
+pub fn attach_device_program(program: impl AsFd, cgroup: impl AsFd) -> io::Result<()> {
+    let attached = ProgramToAttach {
+        target: cgroup.as_fd().as_raw_fd(),
+        program: program.as_fd().as_raw_fd(),
+        kind: BPF_CGROUP_DEVICE,
+        flags: BPF_F_ALLOW_MULTI,
+    };
+    // SAFETY: the kernel reads the structure, whose size it is told, and writes nothing.
+    let status =
+        unsafe { libc::syscall(libc::SYS_bpf, BPF_PROG_ATTACH, &raw const attached, size_of::<ProgramToAttach>()) };
+    if status == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
+/// `landlock_create_ruleset(2)`: asks for the version instead of making rules.
+const LANDLOCK_CREATE_RULESET_VERSION: u32 = 1;
+/// `landlock_add_rule(2)`: a rule about what lies below a path.
+const LANDLOCK_RULE_PATH_BENEATH: libc::c_int = 1;
+
+/// `struct landlock_path_beneath_attr` (linux/landlock.h).
+#[repr(C, packed)]
+struct PathBeneath {
+    rights: u64,
+    parent: i32,
+}
+
+/// The version of the kernel's Landlock.
+pub fn landlock_version() -> io::Result<u32> {
+    let none = std::ptr::null::<u64>();
+    // SAFETY: with this flag the kernel takes no pointer and reads nothing.
+    let version =
+        unsafe { libc::syscall(libc::SYS_landlock_create_ruleset, none, 0usize, LANDLOCK_CREATE_RULESET_VERSION) };
+    u32::try_from(version).map_err(|_| io::Error::last_os_error())
+}
+
+/// Rules that take all these rights, until some are given back.
+pub fn landlock_rules(rights: u64) -> io::Result<OwnedFd> {
+    // SAFETY: the kernel reads as many bytes as it is told, which is the part of `struct landlock_ruleset_attr` about files;
+    // what it returns is a new descriptor.
+    unsafe {
+        let fd = libc::syscall(libc::SYS_landlock_create_ruleset, &raw const rights, size_of::<u64>(), 0u32);
+        descriptor(fd)
+    }
+}
+
+/// Gives back rights on what lies below an open directory, or on an open file.
+pub fn landlock_allow(rules: impl AsFd, parent: impl AsFd, rights: u64) -> io::Result<()> {
+    let (rules, rule) = (rules.as_fd().as_raw_fd(), PathBeneath { rights, parent: parent.as_fd().as_raw_fd() });
+    // SAFETY: the kernel reads one structure of this kind and writes nothing.
+    let status =
+        unsafe { libc::syscall(libc::SYS_landlock_add_rule, rules, LANDLOCK_RULE_PATH_BENEATH, &raw const rule, 0u32) };
+    if status == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
+/// Binds this thread, and what it executes, to the rules.
+pub fn landlock_restrict(rules: impl AsFd) -> io::Result<()> {
+    // SAFETY: the call takes no pointer.
+    let status = unsafe { libc::syscall(libc::SYS_landlock_restrict_self, rules.as_fd().as_raw_fd(), 0u32) };
+    if status == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
+/// A descriptor that a system call has just returned, or why it has not.
+///
+/// # Safety
+///
+/// Nobody else owns the descriptor.
+unsafe fn descriptor(returned: libc::c_long) -> io::Result<OwnedFd> {
+    match i32::try_from(returned) {
+        // SAFETY: as the caller says.
+        Ok(fd) if fd >= 0 => Ok(unsafe { OwnedFd::from_raw_fd(fd) }),
+        _ => Err(io::Error::last_os_error()),
     }
 }

@@ -8,15 +8,18 @@
 mod boot;
 mod ending;
 mod glob;
+mod landlock;
 mod left_out;
 mod manifest;
 mod root;
 mod runtime;
 mod supervision;
+mod volume;
 
 pub use boot::{BIOS_STAGE1, BIOS_STAGE2, BOOT_LABEL, GRUB_DIRECTORY, efi_stub};
 pub use ending::{ENDING_PREFIX, Ending, ONFAIL_DELAY_ARGUMENT, READY_PREFIX};
 pub use glob::{glob_match, is_glob};
+pub use landlock::Landlock;
 pub use left_out::{LEFT_OUT, LeftOut};
 pub use manifest::{Manifest, Segment, Xattr};
 pub use root::{
@@ -25,6 +28,7 @@ pub use root::{
 };
 pub use runtime::{BindNs, Interface, Mount, Runtime};
 pub use supervision::{OnFail, Supervision};
+pub use volume::VolumeLimits;
 
 /// Directory of all bundles and volumes.
 pub const CONTAINERS: &str = "/containers";
@@ -32,7 +36,7 @@ pub const CONTAINERS: &str = "/containers";
 pub const CONFIG_JSON: &str = "config.json";
 /// File name of [`Runtime`] in a bundle.
 pub const RUNTIME_JSON: &str = "runtime.json";
-/// File name of [`Supervision`] in a bundle.
+/// File name of [`Supervision`] in a bundle, and of [`VolumeLimits`] in a volume.
 pub const SUPERVISION_JSON: &str = "bootwright.json";
 /// Where the [`Manifest`] lies in the machine.
 pub const MANIFEST_PATH: &str = "/usr/lib/bootwright/manifest.json";

@@ -5,6 +5,8 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
+use crate::Landlock;
+
 /// The file, as JSON in the bundle. A bundle without it is one with the defaults.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Supervision {
@@ -13,6 +15,9 @@ pub struct Supervision {
     /// What happens when the container fails; none: `stop` for onboot, `continue` for services and onshutdown.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub onfail: Option<OnFail>,
+    /// The only files that it may use; none: no such bound.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub landlock: Option<Landlock>,
 }
 
 /// What happens when a container fails.

@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use bootwright_bundle as bundle;
 use bootwright_oci::{Content, Digest, Kind, Tree, TreePath};
 use bootwright_spec::{
-    ContainerConfig, FileContents, FileEntry, Kernel, MetadataFormat, Mount, OnFail, Owner, Volume, VolumeFormat,
+    ContainerConfig, FileContents, FileEntry, Kernel, Landlock, MetadataFormat, Mount, OnFail, Owner, Volume,
+    VolumeFormat,
 };
 use serde_json::{Value, json};
 
@@ -17,7 +18,7 @@ fn entry(at: &str, contents: FileContents) -> FileEntry {
 }
 
 fn volume(name: &str, readonly: bool) -> Volume {
-    Volume { name: text(name), image: None, readonly, format: VolumeFormat::Filesystem, platforms: vec![] }
+    Volume { name: text(name), image: None, readonly, size: None, format: VolumeFormat::Filesystem, platforms: vec![] }
 }
 
 fn kind<'a>(machine: &'a crate::Machine, at: &str) -> Option<&'a Kind> {
@@ -265,6 +266,31 @@ fn directories_of_runtime_are_made_where_init_cannot() {
 }
 
 // LinuxKit: the name in `mounts:` stayed (13.1, item 6), read-only volumes were writable (item 7).
+#[test]
+fn what_only_our_init_does_is_in_a_file_of_ours() {
+    let mut bench = bench();
+    let locked = ContainerConfig {
+        landlock: Some(spanned(Landlock { execute: vec!["/bin".into()], ..Landlock::default() })),
+        capabilities: texts(&["CAP_NET_ADMIN"]),
+        ..ContainerConfig::default()
+    };
+    let admin = ContainerConfig { capabilities: texts(&["CAP_SYS_ADMIN"]), ..locked.clone() };
+    let wrong = ContainerConfig { no_new_privileges: Some(spanned(false)), ..locked.clone() };
+    bench.spec.services = vec![container("locked", "app", locked), container("admin", "app", admin)];
+    bench.spec.volumes = vec![volume("plain", false), Volume { size: Some(1 << 20), ..volume("small", false) }];
+    let machine = bench.machine();
+    let of = |at: &str| json(&machine, &format!("containers/{at}"));
+    assert_eq!(of("services/locked/bootwright.json"), json!({"version": 1, "landlock": {"execute": ["/bin"]}}));
+    assert_eq!(of("volumes/small/bootwright.json"), json!({"version": 1, "size": 1 << 20}));
+    assert!(kind(&machine, "containers/volumes/plain/bootwright.json").is_none());
+    // The kernel takes Landlock from whoever gave up new privileges, or could mount.
+    assert_eq!(of("services/locked/config.json")["process"]["noNewPrivileges"], json!(true));
+    assert_eq!(of("services/admin/config.json")["process"].get("noNewPrivileges"), None);
+    bench.spec.services = vec![container("wrong", "app", wrong)];
+    let errors = bench.assemble().unwrap_err();
+    assert!(errors[0].starts_with("error: `landlock` needs `noNewPrivileges: true`"), "{errors:?}");
+}
+
 #[test]
 fn volumes_resolve_in_both_forms_and_read_only_ones_are() {
     let mut bench = bench();

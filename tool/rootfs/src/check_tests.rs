@@ -27,6 +27,7 @@ fn said(image: &Value, config: ContainerConfig) -> Vec<String> {
         name: text("data"),
         image: None,
         readonly: false,
+        size: None,
         format: VolumeFormat::Filesystem,
         platforms: vec![],
     }];

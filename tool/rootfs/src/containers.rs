@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 
 use bootwright_bundle as bundle;
 use bootwright_oci::{Digest, Kind, ReadContent, TreePath};
-use bootwright_spec::{OnFail, RuntimeConfig, Spec};
+use bootwright_spec::{ContainerConfig, Landlock, OnFail, RuntimeConfig, Spec};
 
 use crate::config_json::{Config, to_json};
 use crate::effective::{Effective, Section};
@@ -63,8 +63,9 @@ pub(crate) fn add(
         let runtime = runtime(&container.config.runtime, &place, &root, container.readonly());
         merge.put(component, &below(bundle::CONFIG_JSON), file(0o644, to_json(&config)));
         merge.put(component, &below(bundle::RUNTIME_JSON), file(0o644, to_json(&runtime)));
-        if let Some(onfail) = &container.config.onfail {
-            let supervision = bundle::Supervision { version: 1, onfail: Some(on_fail(onfail.value)) };
+        let supervision = supervision(&container.config);
+        if supervision != bundle::Supervision::default() {
+            let supervision = bundle::Supervision { version: 1, ..supervision };
             merge.put(component, &below(bundle::SUPERVISION_JSON), file(0o644, to_json(&supervision)));
         }
     }
@@ -180,6 +181,20 @@ fn mountpoints(merge: &mut Merge, component: usize, root: &TreePath, config: &Co
             Some(Kind::File(_) | Kind::HardLink(_)) => merge.put(component, &at, file(0o644, Vec::new())),
             _ => merge.directories(component, &at),
         }
+    }
+}
+
+/// What our init needs to know beyond OCI and LinuxKit.
+fn supervision(config: &ContainerConfig) -> bundle::Supervision {
+    let landlock = |landlock: &Landlock| bundle::Landlock {
+        read: landlock.read.clone(),
+        write: landlock.write.clone(),
+        execute: landlock.execute.clone(),
+    };
+    bundle::Supervision {
+        version: 0,
+        onfail: config.onfail.as_ref().map(|onfail| on_fail(onfail.value)),
+        landlock: config.landlock.as_ref().map(|given| landlock(&given.value)),
     }
 }
 

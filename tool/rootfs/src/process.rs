@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 
 use bootwright_oci::ReadContent;
-use bootwright_spec::{IdMapping, Spanned, Volume};
+use bootwright_spec::{ContainerConfig, IdMapping, Spanned, Volume};
 use serde_json::{Map, Value};
 
 use crate::accounts::{Accounts, Names};
@@ -83,7 +83,7 @@ pub(crate) fn config(
             args,
             env: container.environment(),
             cwd: container.directory(),
-            no_new_privileges: config.no_new_privileges.map_or(capabilities.is_empty(), |n| n.value),
+            no_new_privileges: no_new_privileges(config, &capabilities, problems),
             capabilities: capabilities.sets(),
             rlimits: config
                 .rlimits
@@ -110,6 +110,22 @@ pub(crate) fn config(
             masked_paths: paths(&config.masked_paths, &MASKED, admin),
             readonly_paths: paths(&config.readonly_paths, &READONLY, admin || capabilities.has("CAP_NET_ADMIN")),
         },
+    }
+}
+
+/// Docker's way where there is no capability to lose by it. Landlock takes it from whoever could not mount either.
+fn no_new_privileges(config: &ContainerConfig, capabilities: &Capabilities, problems: &mut Problems) -> bool {
+    let locked = config.landlock.is_some() && !capabilities.has("CAP_SYS_ADMIN");
+    match config.no_new_privileges {
+        None => locked || capabilities.is_empty(),
+        Some(given) => {
+            if locked && !given.value {
+                problems
+                    .error(Some(given.span), "`landlock` needs `noNewPrivileges: true`, or CAP_SYS_ADMIN")
+                    .hint("leave `noNewPrivileges` out: with `landlock` it is on");
+            }
+            given.value
+        }
     }
 }
 

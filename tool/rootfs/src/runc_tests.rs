@@ -256,6 +256,7 @@ fn a_writable_and_a_readonly_container_share_an_image_and_a_volume_as_a_foreign_
         name: text("data"),
         image: Some(text("data")),
         readonly: true,
+        size: None,
         format: bootwright_spec::VolumeFormat::Filesystem,
         platforms: vec![],
     }];

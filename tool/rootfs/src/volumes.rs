@@ -1,10 +1,12 @@
 //! Volumes: `/containers/volumes/NAME` with `lower/` (the image's files as they are, nothing added), `merged/` where the
 //! running machine has it, and `tmp/` unless it is read-only. Init takes the absence of `tmp/` for "nobody writes".
 
+use bootwright_bundle as bundle;
 use bootwright_oci::{Content, Kind, Node, Tree, TreePath};
 use bootwright_spec::{Spec, VolumeFormat};
 use serde_json::json;
 
+use crate::config_json::to_json;
 use crate::inputs::{Inputs, Layout};
 use crate::merge::{Merge, directory, file, meta};
 use crate::problems::{Describe, Problems};
@@ -51,6 +53,10 @@ pub(crate) fn add(merge: &mut Merge, spec: &Spec, inputs: &Inputs<'_>, problems:
         merge.put(component, &below("merged"), directory(0o755));
         if !volume.readonly {
             merge.put(component, &below("tmp"), directory(0o755));
+        }
+        if volume.size.is_some() {
+            let limits = bundle::VolumeLimits { version: 1, size: volume.size };
+            merge.put(component, &below(bundle::SUPERVISION_JSON), file(0o644, to_json(&limits)));
         }
     }
 }

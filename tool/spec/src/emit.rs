@@ -8,8 +8,8 @@ use std::path::Path;
 use serde_json::{Map, Value as Json, json};
 
 use crate::{
-    Bind, Container, ContainerConfig, Device, FileContents, FileEntry, IdMapping, Interface, Kernel, MetadataFormat,
-    Mount, OnFail, Owner, Rlimit, Root, RootKind, Spanned, Spec, Volume, VolumeFormat,
+    Bind, Container, ContainerConfig, Device, FileContents, FileEntry, IdMapping, Interface, Kernel, Landlock,
+    MetadataFormat, Mount, OnFail, Owner, Rlimit, Root, RootKind, Spanned, Spec, Volume, VolumeFormat,
 };
 
 /// The merged spec as YAML, with the paths of sources as they were resolved.
@@ -178,6 +178,7 @@ fn configure(config: &ContainerConfig, map: &mut Members) {
     map.said("rlimits", config.rlimits.as_ref(), |limit| rlimit(&limit.value));
     map.put("annotations", config.annotations.as_ref().map(|annotations| pairs(annotations)));
     map.put("runtime", runtime(config));
+    map.put("landlock", config.landlock.as_ref().map(|landlock| paths(&landlock.value)));
     map.put("onfail", config.onfail.as_ref().map(|action| string(on_fail(action.value))));
 }
 
@@ -259,6 +260,14 @@ fn interface(interface: &Interface) -> Json {
     map.json()
 }
 
+fn paths(landlock: &Landlock) -> Json {
+    let mut map = Members::default();
+    map.list("read", &landlock.read, |path| string(path));
+    map.list("write", &landlock.write, |path| string(path));
+    map.list("execute", &landlock.execute, |path| string(path));
+    map.json()
+}
+
 fn rlimit(limit: &Rlimit) -> Json {
     let value = |value: u64| if value == u64::MAX { "unlimited".to_owned() } else { value.to_string() };
     Json::String(format!("{},{},{}", limit.name, value(limit.soft), value(limit.hard)))
@@ -280,6 +289,7 @@ fn volume(volume: &Volume) -> Json {
     map.put("name", Some(text(&volume.name)));
     map.put("image", volume.image.as_ref().map(text));
     map.put("readonly", volume.readonly.then_some(Json::Bool(true)));
+    map.put("size", volume.size.map(Json::from));
     map.put("format", (volume.format == VolumeFormat::Oci).then(|| string("oci")));
     map.list("platforms", &volume.platforms, |platform| string(platform));
     map.json()

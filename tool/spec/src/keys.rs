@@ -309,9 +309,27 @@ pub(crate) static CONFIG: Shape = shape(
         key("seccomp", Kind::Text(Text::Seccomp), "The filter of system calls: `default` is Docker's profile.")
             .default("`default`, but `unconfined` with `capabilities: [all]`")
             .ours(),
+        key(
+            "landlock",
+            Kind::Map(&LANDLOCK),
+            "The only files that it may use, kept by the kernel's Landlock whatever its user and capabilities are. A machine whose kernel has no Landlock does not start the container.",
+        )
+        .ours(),
         key("onfail", Kind::Word(ON_FAIL), "What happens when it fails.")
             .default("`stop` for onboot, `continue` for services and onshutdown")
             .ours(),
+    ],
+);
+
+/// `landlock`.
+static LANDLOCK: Shape = shape(
+    "landlock",
+    "`landlock`",
+    "Paths in the container, each with all that lies below it. What is not below one of them cannot be used, `/dev/null` neither.",
+    &[
+        key("read", PATHS, "May be read and listed."),
+        key("write", PATHS, "May be read, written, made, renamed and removed."),
+        key("execute", PATHS, "May be read and executed. Programs need it for their loader and libraries as well."),
     ],
 );
 
@@ -440,6 +458,9 @@ static BIND_NS: Shape = shape(
     ],
 );
 
+/// Why some keys of `resources` do nothing. They stay in `config.json`, for machines with another init and cgroup v1.
+const NO_COUNTERPART: &str = "cgroup v2 has no counterpart";
+
 /// `resources`: OCI's LinuxResources.
 pub(crate) static RESOURCES: Shape = Shape {
     any_case: true,
@@ -458,8 +479,9 @@ pub(crate) static RESOURCES: Shape = Shape {
             key("pids", Kind::Map(&PIDS), "Number of processes."),
             key("blockIO", Kind::Map(&BLOCK_IO), "Block devices."),
             key("hugepageLimits", Kind::List(&Kind::Map(&HUGEPAGE)), "Huge pages."),
-            key("network", Kind::Map(&NETWORK), "Network class and priorities (cgroup v1)."),
-            key("rdma", Kind::Table(&Kind::Map(&RDMA)), "RDMA resources, by device."),
+            key("network", Kind::Map(&NETWORK), "Network class and priorities."),
+            key("rdma", Kind::Table(&Kind::Map(&RDMA)), "RDMA resources, by device.")
+                .ignored("write it as cgroup v2 has it, into the file `rdma.max` of `unified`"),
             key(
                 "unified",
                 Kind::Table(&TEXT),
@@ -495,12 +517,14 @@ static MEMORY: Shape = limits(
         key("limit", ANY_INTEGER, "Most memory."),
         key("reservation", ANY_INTEGER, "Memory kept when it is short."),
         key("swap", ANY_INTEGER, "Most memory and swap together."),
-        key("kernel", ANY_INTEGER, "Most kernel memory (cgroup v1)."),
-        key("kernelTCP", ANY_INTEGER, "Most memory of TCP buffers (cgroup v1)."),
-        key("swappiness", Kind::Integer(0, 100), "How readily it is swapped (cgroup v1)."),
-        key("disableOOMKiller", Kind::Flag, "Pauses the container instead of killing it (cgroup v1)."),
-        key("useHierarchy", Kind::Flag, "Counts children too (cgroup v1)."),
-        key("checkBeforeUpdate", Kind::Flag, "Refuses limits below what is used."),
+        key("kernel", ANY_INTEGER, "Most kernel memory.").ignored("with cgroup v2 it counts as memory: use `limit`"),
+        key("kernelTCP", ANY_INTEGER, "Most memory of TCP buffers.")
+            .ignored("with cgroup v2 it counts as memory: use `limit`"),
+        key("swappiness", Kind::Integer(0, 100), "How readily it is swapped.").ignored(NO_COUNTERPART),
+        key("disableOOMKiller", Kind::Flag, "Pauses the container instead of killing it.").ignored(NO_COUNTERPART),
+        key("useHierarchy", Kind::Flag, "Counts children too.").ignored("cgroup v2 always does"),
+        key("checkBeforeUpdate", Kind::Flag, "Refuses limits below what is used.")
+            .ignored("a container starts with its limits"),
     ],
 );
 
@@ -513,8 +537,9 @@ static CPU: Shape = limits(
         key("quota", ANY_INTEGER, "Microseconds per period."),
         key("burst", NATURAL, "Microseconds that may be saved up over periods."),
         key("period", NATURAL, "Length of a period in microseconds."),
-        key("realtimeRuntime", ANY_INTEGER, "Microseconds of realtime scheduling per realtime period."),
-        key("realtimePeriod", NATURAL, "Length of a realtime period in microseconds."),
+        key("realtimeRuntime", ANY_INTEGER, "Microseconds of realtime scheduling per realtime period.")
+            .ignored(NO_COUNTERPART),
+        key("realtimePeriod", NATURAL, "Length of a realtime period in microseconds.").ignored(NO_COUNTERPART),
         key("cpus", TEXT, "The CPUs it may run on, such as `0-2,7`."),
         key("mems", TEXT, "The memory nodes it may use."),
         key("idle", Kind::Integer(0, 1), "`1` runs it only when nothing else wants to run."),
@@ -530,7 +555,7 @@ static BLOCK_IO: Shape = limits(
     "Block devices.",
     &[
         key("weight", U16, "Weight relative to other containers."),
-        key("leafWeight", U16, "Weight against child cgroups (cgroup v1)."),
+        key("leafWeight", U16, "Weight against child cgroups.").ignored(NO_COUNTERPART),
         key("weightDevice", Kind::List(&Kind::Map(&WEIGHT_DEVICE)), "Weights per device."),
         key("throttleReadBpsDevice", Kind::List(&Kind::Map(&THROTTLE_DEVICE)), "Bytes read per second."),
         key("throttleWriteBpsDevice", Kind::List(&Kind::Map(&THROTTLE_DEVICE)), "Bytes written per second."),
@@ -547,7 +572,7 @@ static WEIGHT_DEVICE: Shape = limits(
         key("major", NATURAL, "Major number.").required(),
         key("minor", NATURAL, "Minor number.").required(),
         key("weight", U16, "Weight."),
-        key("leafWeight", U16, "Weight against child cgroups."),
+        key("leafWeight", U16, "Weight against child cgroups.").ignored(NO_COUNTERPART),
     ],
 );
 
@@ -577,8 +602,8 @@ static NETWORK: Shape = limits(
     "`network`",
     "Network class and priorities.",
     &[
-        key("classID", U32, "Class of its packets."),
-        key("priorities", Kind::List(&Kind::Map(&PRIORITY)), "Priorities per interface."),
+        key("classID", U32, "Class of its packets.").ignored(NO_COUNTERPART),
+        key("priorities", Kind::List(&Kind::Map(&PRIORITY)), "Priorities per interface.").ignored(NO_COUNTERPART),
     ],
 );
 
@@ -611,6 +636,13 @@ static VOLUME: Shape = shape(
         .required(),
         key("image", IMAGE_OR_NONE, "The image it is filled from.").default("empty"),
         key("readonly", Kind::Flag, "Refuses binds that could write, and holds at run time too.").default("`false`"),
+        key(
+            "size",
+            Kind::Text(Text::Size),
+            "Most that can be written into it: bytes, or with `K`, `M` or `G` (of 1024). All of it is memory.",
+        )
+        .default("half of the memory")
+        .ours(),
         key("format", Kind::Word(VOLUME_FORMATS), "How the image is put into it.").default("`filesystem`"),
         key("platforms", Kind::List(&Kind::Text(Text::Platform)), "The platforms an `oci` volume keeps.")
             .default("all"),

@@ -28,8 +28,8 @@ pub use load::{Input, load, parse_label};
 pub use markdown::markdown;
 pub use model::{
     Bind, BindNs, CargoRecipe, Container, ContainerConfig, DebianRecipe, Device, FileContents, FileEntry, IdMapping,
-    Interface, Kernel, KernelRecipe, MetadataFormat, Mount, Namespaces, OnFail, Owner, Package, ProcessConfig, Rlimit,
-    Root, RootKind, RuntimeConfig, Spec, Volume, VolumeFormat,
+    Interface, Kernel, KernelRecipe, Landlock, MetadataFormat, Mount, Namespaces, OnFail, Owner, Package,
+    ProcessConfig, Rlimit, Root, RootKind, RuntimeConfig, Spec, Volume, VolumeFormat,
 };
 pub use nearest::nearest;
 pub use node::MAX_BYTES;

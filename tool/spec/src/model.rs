@@ -149,8 +149,21 @@ pub struct ContainerConfig {
     pub runtime: RuntimeConfig,
     /// `seccomp` (ours): `default`, or `unconfined`; none: default, unless `capabilities: [all]`.
     pub seccomp: Option<Spanned<String>>,
+    /// `landlock` (ours).
+    pub landlock: Option<Spanned<Landlock>>,
     /// `onfail` (ours).
     pub onfail: Option<Spanned<OnFail>>,
+}
+
+/// `landlock`: absolute paths, each with what lies below it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Landlock {
+    /// `read`.
+    pub read: Vec<String>,
+    /// `write`, which includes reading.
+    pub write: Vec<String>,
+    /// `execute`, which includes reading.
+    pub execute: Vec<String>,
 }
 
 /// A mount of `mounts`, `tmpfs` or `runtime.mounts`, with the defaults that its type implies filled in.
@@ -315,6 +328,8 @@ pub struct Volume {
     pub image: Option<Spanned<String>>,
     /// `readonly`.
     pub readonly: bool,
+    /// `size` (ours), in bytes; none: half of the memory.
+    pub size: Option<u64>,
     /// `format`.
     pub format: VolumeFormat,
     /// `platforms`, for `oci` only; empty for all.

@@ -42,6 +42,7 @@ impl ContainerConfig {
             annotations: self.annotations.or(label.annotations),
             runtime: self.runtime.over(label.runtime),
             seccomp: self.seccomp.or(label.seccomp),
+            landlock: self.landlock.or(label.landlock),
             onfail: self.onfail.or(label.onfail),
         }
     }

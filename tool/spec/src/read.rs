@@ -109,13 +109,13 @@ impl Reader<'_> {
                 .at(head(node.get("platforms")?));
             self.findings.push(warning.label("only `format: oci` keeps several platforms"));
         }
-        Some(Volume {
-            name: text(node, "name")?,
-            image,
-            readonly: flag(node, "readonly").is_some_and(|flag| *flag),
-            format,
-            platforms,
-        })
+        let size = node.get("size").and_then(|node| values::size(node.text()?).ok());
+        let readonly = flag(node, "readonly").is_some_and(|flag| *flag);
+        if readonly && size.is_some() {
+            let problem = Diagnostic::error("a read-only volume has no size").at(place("size"));
+            self.findings.push(problem.label("nothing is written into it").hint("drop `size` or `readonly`"));
+        }
+        Some(Volume { name: text(node, "name")?, image, readonly, size, format, platforms })
     }
 
     /// Reads an entry of `files`.

@@ -6,7 +6,7 @@
 mod numbers;
 mod strings;
 
-pub(crate) use numbers::{flag, integer, mode, owner, range};
+pub(crate) use numbers::{flag, integer, mode, owner, range, size};
 use strings::{
     ARCHITECTURES, capability, container_name, device, env, filled, image, module, mount_option, namespace, one_of,
     path, platform, volume_name,
@@ -79,6 +79,8 @@ pub(crate) enum Text {
     Architecture,
     /// One mount option.
     MountOption,
+    /// Bytes, with `K`, `M` or `G`.
+    Size,
 }
 
 impl Text {
@@ -110,6 +112,7 @@ impl Text {
             Self::Platform => platform(text),
             Self::Architecture => one_of("architecture", text, ARCHITECTURES),
             Self::MountOption => mount_option(text),
+            Self::Size => size(text).map(drop),
         }
     }
 
@@ -137,6 +140,7 @@ impl Text {
             Self::Platform => Some("^[a-z0-9]+/[a-z0-9]+(/[a-z0-9]+)?$"),
             Self::Architecture => None,
             Self::MountOption => Some("^[^,\\s]+$"),
+            Self::Size => Some("^[1-9][0-9]*[KMG]?$"),
         }
     }
 
@@ -170,6 +174,7 @@ impl Text {
             Self::Platform => "`os/architecture`",
             Self::Architecture => "architecture",
             Self::MountOption => "mount option",
+            Self::Size => "bytes, with `K`, `M` or `G`",
         }
     }
 }

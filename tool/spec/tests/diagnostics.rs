@@ -512,10 +512,10 @@ fn problems_of_all_files_come_together() {
       |                                  ^^^ did you mean `cwd`?
       = hint: allowed here: `additionalGids`, `ambient`, `annotations`, `binds`, `binds.add`,
               `capabilities`, `capabilities.add`, `cgroupns`, `cgroupsPath`, `command`, `cwd`,
-              `devices`, `env`, `gid`, `gidMappings`, `hostname`, `image`, `ipc`, `maskedPaths`,
-              `mounts`, `name`, `net`, `noNewPrivileges`, `onfail`, `oomScoreAdj`, `pid`, `readonly`,
-              `readonlyPaths`, `resources`, `rlimits`, `rootfsPropagation`, `runtime`, `seccomp`,
-              `sysctl`, `tmpfs`, `uid`, `uidMappings`, `userns`, `uts`
+              `devices`, `env`, `gid`, `gidMappings`, `hostname`, `image`, `ipc`, `landlock`,
+              `maskedPaths`, `mounts`, `name`, `net`, `noNewPrivileges`, `onfail`, `oomScoreAdj`, `pid`,
+              `readonly`, `readonlyPaths`, `resources`, `rlimits`, `rootfsPropagation`, `runtime`,
+              `seccomp`, `sysctl`, `tmpfs`, `uid`, `uidMappings`, `userns`, `uts`
 
     error: not valid YAML: brackets do not match, or a comma is missing
      --> last.yml:2:1
@@ -563,10 +563,10 @@ fn labels_are_checked_by_the_same_table() {
       |  ^^^^^^ belongs into the spec that uses the image
       = hint: allowed here: `additionalGids`, `ambient`, `annotations`, `binds`, `binds.add`,
               `capabilities`, `capabilities.add`, `cgroupns`, `cgroupsPath`, `command`, `cwd`,
-              `devices`, `env`, `gid`, `gidMappings`, `hostname`, `ipc`, `maskedPaths`, `mounts`, `net`,
-              `noNewPrivileges`, `onfail`, `oomScoreAdj`, `pid`, `readonly`, `readonlyPaths`,
-              `resources`, `rlimits`, `rootfsPropagation`, `runtime`, `seccomp`, `sysctl`, `tmpfs`,
-              `uid`, `uidMappings`, `userns`, `uts`
+              `devices`, `env`, `gid`, `gidMappings`, `hostname`, `ipc`, `landlock`, `maskedPaths`,
+              `mounts`, `net`, `noNewPrivileges`, `onfail`, `oomScoreAdj`, `pid`, `readonly`,
+              `readonlyPaths`, `resources`, `rlimits`, `rootfsPropagation`, `runtime`, `seccomp`,
+              `sysctl`, `tmpfs`, `uid`, `uidMappings`, `userns`, `uts`
 
     error: unknown key `capability`
      --> label org.mobyproject.config of nginx:1:15
@@ -608,10 +608,10 @@ fn packages_are_checked_by_the_same_table() {
       |   ^^^^^ belongs into the spec that uses the image
       = hint: allowed here: `additionalGids`, `ambient`, `annotations`, `binds`, `binds.add`,
               `capabilities`, `capabilities.add`, `cgroupns`, `cgroupsPath`, `command`, `cwd`,
-              `devices`, `env`, `gid`, `gidMappings`, `hostname`, `ipc`, `maskedPaths`, `mounts`, `net`,
-              `noNewPrivileges`, `onfail`, `oomScoreAdj`, `pid`, `readonly`, `readonlyPaths`,
-              `resources`, `rlimits`, `rootfsPropagation`, `runtime`, `seccomp`, `sysctl`, `tmpfs`,
-              `uid`, `uidMappings`, `userns`, `uts`
+              `devices`, `env`, `gid`, `gidMappings`, `hostname`, `ipc`, `landlock`, `maskedPaths`,
+              `mounts`, `net`, `noNewPrivileges`, `onfail`, `oomScoreAdj`, `pid`, `readonly`,
+              `readonlyPaths`, `resources`, `rlimits`, `rootfsPropagation`, `runtime`, `seccomp`,
+              `sysctl`, `tmpfs`, `uid`, `uidMappings`, `userns`, `uts`
 
     error: `config.capabilities[0]`: unknown capability `CAP_NET`
      --> build.yml:5:18

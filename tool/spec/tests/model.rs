@@ -138,6 +138,7 @@ onboot:
       bindNS: {cgroup: /n/c, ipc: /n/i, mnt: /n/m, net: /n/n, pid: /n/p, user: /n/u, uts: /n/h}
       namespace: other
     seccomp: unconfined
+    landlock: {read: [/etc], write: [/data, /dev/null], execute: [/bin]}
     onfail: continue
 onshutdown:
   - {name: Shut Down, image: busybox, command: [/bin/echo, bye]}
@@ -149,6 +150,7 @@ services:
     onfail: retry
 volumes:
   - {name: data, readonly: true}
+  - {name: scratch, size: 64M}
   - {name: full, image: alpine, format: oci, platforms: [linux/amd64, linux/arm64/v8]}
 files:
   - {path: //etc/./redis/, directory: true, mode: "0755", uid: redis}
@@ -195,6 +197,10 @@ fn every_key_arrives() {
         {
           "name": "data",
           "readonly": true
+        },
+        {
+          "name": "scratch",
+          "size": 67108864
         },
         {
           "name": "full",
@@ -501,6 +507,18 @@ fn every_key_arrives() {
             },
             "namespace": "other"
           },
+          "landlock": {
+            "read": [
+              "/etc"
+            ],
+            "write": [
+              "/data",
+              "/dev/null"
+            ],
+            "execute": [
+              "/bin"
+            ]
+          },
           "onfail": "continue"
         }
       ],
@@ -572,7 +590,27 @@ fn every_key_arrives() {
 #[test]
 fn ignored_keys_are_named() {
     let warnings: Vec<_> = load_all(&[EVERY_KEY]).warnings.into_iter().map(|w| (w.severity, w.message)).collect();
-    assert_eq!(warnings, [(Severity::Warning, "`trust` is ignored".to_owned())]);
+    let ignored: Vec<_> = [
+        "memory.kernel",
+        "memory.useHierarchy",
+        "memory.checkBeforeUpdate",
+        "memory.kernelTCP",
+        "memory.disableOOMKiller",
+        "memory.swappiness",
+        "cpu.realtimeRuntime",
+        "cpu.realtimePeriod",
+        "blockio.leafweight",
+        "blockio.weightDevice[0].leafWeight",
+        "network.classID",
+        "network.priorities",
+        "rdma",
+    ]
+    .into_iter()
+    .map(|key| format!("`onboot[1].resources.{key}` is ignored"))
+    .chain(["`trust` is ignored".to_owned()])
+    .map(|message| (Severity::Warning, message))
+    .collect();
+    assert_eq!(warnings, ignored);
     for (text, message) in [
         ("init: [a]\nkernel: {cmdline: x}\n", "`kernel` without an image: the machine gets no kernel"),
         (
@@ -603,7 +641,8 @@ fn owners_and_modes_are_what_was_meant() {
     assert_eq!(config.onfail.unwrap().value, OnFail::Continue);
     let modes: Vec<_> = spec.files.iter().map(|file| file.mode).collect();
     assert_eq!(modes, [Some(0o755), Some(0o644), None, Some(0o400), None, None, None]);
-    assert_eq!(spec.volumes[1].format, VolumeFormat::Oci);
+    assert_eq!(spec.volumes[1].size, Some(64 << 20));
+    assert_eq!(spec.volumes[2].format, VolumeFormat::Oci);
     let FileContents::Source(key) = &spec.files[3].contents else { panic!("a source") };
     assert_eq!(key.value, Path::new("/home/me/.ssh/key"));
     let FileContents::Source(conf) = &spec.files[4].contents else { panic!("a source") };

@@ -14,7 +14,7 @@ use std::process::ExitCode;
 use bootwright_early::modules::Loader;
 use bootwright_early::{Cmdline, Consoles, manifest, mounts, say_panics, uevents};
 
-use crate::supervise;
+use crate::{cgroups, supervise};
 
 /// What the boot hands on to the supervision.
 #[derive(Debug)]
@@ -58,6 +58,8 @@ pub fn run() -> ExitCode {
     troubles.extend(identity::set());
     troubles.extend(xattrs::set(&manifest));
     troubles.extend(volumes::prepare());
+    // Late, so that what the boot itself took is not given to containers.
+    troubles.extend(cgroups::prepare());
     troubles.extend(root::seal_root());
     troubles.extend(cmdline.wrong.iter().map(|word| format!("`{word}` on the kernel's command line means nothing")));
     for trouble in troubles {

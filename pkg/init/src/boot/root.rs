@@ -38,6 +38,8 @@ pub fn mount_the_rest() -> Vec<String> {
         ("tmpfs", "/dev/shm", quiet, "mode=1777"),
         ("mqueue", "/dev/mqueue", quiet, ""),
         ("tmpfs", "/run", quiet | MountFlags::RELATIME, "size=10%,mode=0755"),
+        // What creating a container takes: a full `/run` must not keep the next one from starting.
+        ("tmpfs", "/run/bootwright", quiet | MountFlags::RELATIME, "size=10%,mode=0755"),
         ("tmpfs", "/tmp", quiet | MountFlags::RELATIME, "size=10%,mode=1777"),
         // Not noexec: applications that are bind-mounted from here have to run.
         ("tmpfs", "/var", data | MountFlags::RELATIME, "size=50%,mode=0755"),
@@ -64,7 +66,6 @@ pub fn mount_the_rest() -> Vec<String> {
         }
     }
     troubles.extend(links_and_directories());
-    enable_controllers();
     troubles.extend(be_modprobe());
     troubles
 }
@@ -78,7 +79,6 @@ fn links_and_directories() -> Vec<String> {
         }
     }
     let _ = fs::set_permissions("/var/tmp", fs::Permissions::from_mode(0o1777));
-    let _ = fs::create_dir_all("/run/bootwright");
     for (target, link) in [
         ("/run", "/var/run"),
         ("/proc/self/fd", "/dev/fd"),
@@ -95,15 +95,6 @@ fn links_and_directories() -> Vec<String> {
         }
     }
     troubles
-}
-
-/// Hands all controllers to the cgroups below the root.
-fn enable_controllers() {
-    let controllers = fs::read_to_string("/sys/fs/cgroup/cgroup.controllers").unwrap_or_default();
-    for controller in controllers.split_ascii_whitespace() {
-        // One by one: a controller that refuses must not keep the others out.
-        let _ = fs::write("/sys/fs/cgroup/cgroup.subtree_control", format!("+{controller}"));
-    }
 }
 
 /// Makes the root read-only, where it can be, and shared, so that mounts made in containers that ask for it come back.

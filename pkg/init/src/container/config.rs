@@ -5,20 +5,23 @@
 
 use std::path::{Path, PathBuf};
 
+use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
-use super::dev;
+use super::{dev, propagation, resources};
+use crate::cgroups;
 
 /// The `PATH` of a process that has none.
 const PATH: &str = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
 /// A container's configuration.
-#[derive(Clone, Debug, PartialEq, serde::Deserialize)]
+#[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(transparent)]
 pub struct Config(Map<String, Value>);
 
 impl Config {
-    /// Completes it for a bundle's directory. `cgroup` is used when the configuration names none.
+    /// Completes it for a bundle's directory. `cgroup` is used when the configuration names none; either lies below that of all
+    /// containers.
     pub fn complete(&mut self, bundle: &Path, cgroup: &str, abort: bool) {
         self.edit("root", |root| {
             let path = root.get("path").and_then(Value::as_str).unwrap_or("rootfs");
@@ -38,8 +41,12 @@ impl Config {
             path_variable(process);
         });
         self.edit("linux", |linux| {
-            if linux.get("cgroupsPath").and_then(Value::as_str).is_none_or(str::is_empty) {
-                linux.insert("cgroupsPath".to_owned(), json!(cgroup));
+            let named = linux.get("cgroupsPath").and_then(Value::as_str).unwrap_or_default();
+            linux.insert("cgroupsPath".to_owned(), json!(cgroups::path(named, cgroup)));
+            // The library knows four words, and takes each for the one with everything below.
+            let propagation = linux.get("rootfsPropagation").and_then(Value::as_str);
+            if let Some(word) = propagation.and_then(|word| word.strip_prefix('r')).map(str::to_owned) {
+                linux.insert("rootfsPropagation".to_owned(), json!(word));
             }
         });
         for name in ["hostname", "domainname"] {
@@ -51,6 +58,32 @@ impl Config {
         if abort {
             self.add_hook("createRuntime", json!({"path": "/proc/self/exe", "args": ["init", "abort-parent"]}));
         }
+    }
+
+    /// Whether there is a program to run. The library takes that for granted, and dies if it is not so.
+    pub fn has_command(&self) -> bool {
+        let args = self.0.get("process").and_then(|process| process.get("args")).and_then(Value::as_array);
+        args.and_then(|args| args.first()).is_some_and(Value::is_string)
+    }
+
+    /// Adapts the limits to the kernel and its cgroups; `has` says whether the container's cgroup has a file. Sentences about
+    /// what has no effect.
+    pub fn adapt_resources(&mut self, has: impl Fn(&str) -> bool) -> Vec<String> {
+        match self.0.get_mut("linux").and_then(|linux| linux.get_mut("resources")) {
+            Some(Value::Object(limits)) => resources::adapt(limits, has),
+            _ => Vec::new(),
+        }
+    }
+
+    /// How mounts are to pass on what is mounted below them.
+    pub fn propagation(&self) -> Vec<propagation::Change> {
+        self.0.get("mounts").and_then(Value::as_array).map(|mounts| propagation::wanted(mounts)).unwrap_or_default()
+    }
+
+    /// Rules for devices, in their order.
+    pub fn device_rules(&self) -> Result<Vec<cgroups::Rule>, serde_json::Error> {
+        let rules = self.0.get("linux").and_then(|l| l.get("resources")).and_then(|r| r.get("devices"));
+        rules.filter(|rules| !rules.is_null()).map_or(Ok(Vec::new()), Vec::deserialize)
     }
 
     /// Lets a hook mount a `/dev` that is the machine's; the mounts for `file`, as JSON, or nothing (`dev`).
@@ -84,11 +117,27 @@ impl Config {
         self.0.get("linux").and_then(|l| l.get("cgroupsPath")).and_then(Value::as_str).unwrap_or_default()
     }
 
-    /// User and group of the process.
+    /// User and group of the process, as the machine has them.
     pub fn user(&self) -> (u32, u32) {
         let user = self.0.get("process").and_then(|p| p.get("user"));
         let id = |key| user.and_then(|u| u.get(key)).and_then(Value::as_u64).and_then(|id| id.try_into().ok());
-        (id("uid").unwrap_or(0), id("gid").unwrap_or(0))
+        (self.in_machine(id("uid").unwrap_or(0), "uidMappings"), self.in_machine(id("gid").unwrap_or(0), "gidMappings"))
+    }
+
+    /// Who root of the container's user namespace is in the machine; none where it is root.
+    pub fn mapped_root(&self) -> Option<(u32, u32)> {
+        Some((self.in_machine(0, "uidMappings"), self.in_machine(0, "gidMappings"))).filter(|root| *root != (0, 0))
+    }
+
+    /// An id of the container in the machine.
+    fn in_machine(&self, id: u32, mappings: &str) -> u32 {
+        let mappings = self.0.get("linux").and_then(|linux| linux.get(mappings)).and_then(Value::as_array);
+        let mapped = mappings.into_iter().flatten().find_map(|mapping| {
+            let number = |key| mapping.get(key).and_then(Value::as_u64);
+            let at = u64::from(id).checked_sub(number("containerID")?)?;
+            (at < number("size")?).then_some(number("hostID")?.checked_add(at)?)
+        });
+        mapped.and_then(|id| id.try_into().ok()).unwrap_or(id)
     }
 
     /// The JSON text.
@@ -146,7 +195,7 @@ mod tests {
     fn what_is_absent_gets_runcs_meaning() {
         let config = completed(json!({"root": {"path": "rootfs", "readonly": true}, "process": {"args": ["a"]}}));
         assert_eq!(config.root(), Path::new("/containers/services/web/rootfs"));
-        assert_eq!(config.cgroup(), "/services/web");
+        assert_eq!(config.cgroup(), "/containers/services/web");
         assert_eq!(config.user(), (0, 0));
         assert_eq!(config.0["process"]["capabilities"]["effective"], json!([]));
         assert_eq!(config.0["process"]["env"], json!([PATH]));
@@ -163,11 +212,12 @@ mod tests {
                 "noNewPrivileges": true,
                 "capabilities": {"bounding": ["CAP_NET_ADMIN"]},
             },
-            "linux": {"cgroupsPath": "/mine"},
+            "linux": {"cgroupsPath": "/mine", "rootfsPropagation": "rslave"},
             "unknown": 1,
         }));
         assert_eq!(config.root(), Path::new("/containers/onboot/000-a/rootfs"));
-        assert_eq!(config.cgroup(), "/mine");
+        assert_eq!(config.cgroup(), "/containers/mine");
+        assert_eq!(config.0["linux"]["rootfsPropagation"], json!("slave"));
         assert_eq!(config.user(), (100, 101));
         assert_eq!(config.0["process"]["env"], json!(["PATH=/x"]));
         assert_eq!(config.0["process"]["noNewPrivileges"], json!(true));
@@ -183,10 +233,92 @@ mod tests {
     }
 
     #[test]
+    fn ids_of_a_user_namespace_are_others_in_the_machine() {
+        let map = |host: u32| json!([{"hostID": 7, "containerID": 9, "size": 1}, {"hostID": host, "containerID": 0, "size": 5}]);
+        let config = |uid: u32| {
+            completed(json!({
+                "process": {"user": {"uid": uid, "gid": 9}},
+                "linux": {"uidMappings": map(1000), "gidMappings": map(2000)},
+            }))
+        };
+        assert_eq!((config(4).user(), config(5).user()), ((1004, 7), (5, 7)));
+        assert_eq!(config(0).mapped_root(), Some((1000, 2000)));
+        assert_eq!(completed(json!({})).mapped_root(), None);
+    }
+
+    /// Every value of a whole configuration, replaced by every kind of value, and the file cut off everywhere.
+    #[test]
+    fn no_change_of_a_file_is_a_panic() {
+        let whole = json!({
+            "ociVersion": "1.2.1",
+            "root": {"path": "rootfs", "readonly": true},
+            "process": {
+                "args": ["a"], "env": ["A=b"], "cwd": "/", "user": {"uid": 1, "gid": 1},
+                "capabilities": {"bounding": []}, "noNewPrivileges": true,
+            },
+            "hostname": "h",
+            "hooks": {"createRuntime": []},
+            "mounts": [{"destination": "/dev", "type": "bind", "source": "/dev", "options": ["rbind"]}],
+            "linux": {
+                "cgroupsPath": "/x",
+                "uidMappings": [{"hostID": 1, "containerID": 0, "size": 9}],
+                "resources": {
+                    "devices": [{"allow": true, "type": "c", "major": 1, "minor": 1, "access": "r"}],
+                    "cpu": {"realtimePeriod": 1},
+                    "blockIO": {"weight": 10, "weightDevice": [1], "leafWeight": 1},
+                    "unified": {"a": "b"},
+                },
+            },
+        });
+        let others = [json!(null), json!(-1), json!(u64::MAX), json!(""), json!("\0/.."), json!([[]]), json!({"": 1})];
+        let mut pointers = vec![String::new()];
+        let mut at = 0;
+        while let Some(pointer) = pointers.get(at).cloned() {
+            match whole.pointer(&pointer) {
+                Some(Value::Object(map)) => pointers.extend(map.keys().map(|key| format!("{pointer}/{key}"))),
+                Some(Value::Array(list)) => pointers.extend((0..list.len()).map(|n| format!("{pointer}/{n}"))),
+                _ => {}
+            }
+            at += 1;
+        }
+        assert!(pointers.len() > 40, "{pointers:?}");
+        let survives = |text: &[u8]| {
+            let Ok(mut config) = serde_json::from_slice::<Config>(text) else { return };
+            config.complete(Path::new("/b"), "/services/web", true);
+            assert!(config.cgroup().starts_with("/containers/"));
+            let _ = (
+                config.has_command(),
+                config.device_rules(),
+                config.user(),
+                config.mapped_root(),
+                config.root(),
+                config.propagation(),
+            );
+            config.adapt_resources(|_| true);
+            config.adapt_resources(|_| false);
+            config.cover_dev(Path::new("/f"));
+            assert!(serde_json::from_slice::<Config>(&config.to_json()).is_ok());
+        };
+        for pointer in pointers {
+            for other in &others {
+                let mut changed = whole.clone();
+                if let Some(value) = changed.pointer_mut(&pointer) {
+                    *value = other.clone();
+                }
+                survives(changed.to_string().as_bytes());
+            }
+        }
+        let text = whole.to_string();
+        for cut in 0..text.len() {
+            survives(&text.as_bytes()[..cut]);
+        }
+    }
+
+    #[test]
     fn nonsense_does_not_stop_it() {
         for value in [json!({}), json!({"root": 1, "process": [], "linux": null}), json!({"process": {"env": null}})] {
             let config = completed(value);
-            assert_eq!(config.cgroup(), "/services/web");
+            assert_eq!(config.cgroup(), "/containers/services/web");
         }
         assert!(serde_json::from_value::<Config>(json!([])).is_err());
     }

@@ -8,8 +8,11 @@
 
 mod config;
 mod dev;
+mod landlock;
 mod log;
 mod prepare;
+mod propagation;
+mod resources;
 
 use std::error::Error;
 use std::fs::{self, File};
@@ -18,12 +21,13 @@ use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use bootwright_bundle::{BindNs, CONFIG_JSON, Interface, RUNTIME_JSON, Runtime};
+use bootwright_bundle::{BindNs, CONFIG_JSON, Interface, RUNTIME_JSON, Runtime, SUPERVISION_JSON, Supervision};
 use libcontainer::container::Container;
 use libcontainer::container::builder::ContainerBuilder;
 use libcontainer::syscall::syscall::SyscallType;
 
-use crate::{link, sys};
+use crate::{cgroups, link, sys};
+use landlock::Bounded;
 
 pub use config::Config;
 pub use dev::run as mount_dev;
@@ -65,6 +69,15 @@ pub enum ContainerError {
         #[source]
         source: io::Error,
     },
+    /// Landlock is asked for.
+    #[error(
+        "it has `landlock`, and this kernel has no Landlock (CONFIG_SECURITY_LANDLOCK, and `landlock` among the words of \
+         `lsm=` on its command line)"
+    )]
+    NoLandlock,
+    /// Nothing to run.
+    #[error("`{0}` names no program: `process.args` is empty")]
+    NoCommand(PathBuf),
     /// The container library.
     #[error("{what}")]
     Library {
@@ -100,16 +113,23 @@ fn take_status() -> io::Result<File> {
 fn create_and_start(kind: &str, directory: &str, status: &mut File) -> Result<(), ContainerError> {
     let bundle = Path::new(bootwright_bundle::CONTAINERS).join(kind).join(directory);
     let mut config: Config = read_json(&bundle.join(CONFIG_JSON))?;
-    let runtime: Runtime = match read_json(&bundle.join(RUNTIME_JSON)) {
-        // Bundles that others made may lack it.
-        Err(ContainerError::Read { source, .. }) if source.kind() == io::ErrorKind::NotFound => Runtime::default(),
-        other => other?,
-    };
+    if !config.has_command() {
+        return Err(ContainerError::NoCommand(bundle.join(CONFIG_JSON)));
+    }
+    let runtime: Runtime = read_json_if_there(&bundle.join(RUNTIME_JSON))?;
+    let supervision: Supervision = read_json_if_there(&bundle.join(SUPERVISION_JSON))?;
+    if supervision.landlock.is_some() && !landlock::is_supported() {
+        return Err(ContainerError::NoLandlock);
+    }
     config.complete(&bundle, &format!("/{kind}/{directory}"), std::env::var_os(ABORT).is_some());
     tell(status, &format!("cgroup {}", config.cgroup()));
-    prepare::cgroup_parents(config.cgroup())?;
+    make_cgroup(&mut config, &bundle)?;
     let rootfs = config.root();
     prepare::all(&runtime, &rootfs)?;
+    if let Some((user, group)) = config.mapped_root() {
+        // Or it could not make mount points. A read-only root has them, and stays as it is.
+        let _ = std::os::unix::fs::chown(&rootfs, Some(user), Some(group));
+    }
     let state = Path::new(STATE).join(kind);
     let own_bundle = Path::new(STATE).join("bundles").join(kind).join(directory);
     let dev = config.cover_dev(&own_bundle.join(DEV_JSON));
@@ -118,7 +138,11 @@ fn create_and_start(kind: &str, directory: &str, status: &mut File) -> Result<()
     // What a creation that died left behind would be in the way.
     let _ = fs::remove_dir_all(state.join(directory));
     let library = |what| move |source| ContainerError::Library { what, source: Box::new(source) };
-    let mut container = ContainerBuilder::new(directory.to_owned(), SyscallType::default())
+    let mut builder = ContainerBuilder::new(directory.to_owned(), SyscallType::default());
+    if let Some(landlock) = supervision.landlock {
+        builder = builder.with_executor(Bounded(landlock));
+    }
+    let mut container = builder
         .with_root_path(state)
         .map_err(library("preparing the container"))?
         .as_init(own_bundle)
@@ -128,9 +152,26 @@ fn create_and_start(kind: &str, directory: &str, status: &mut File) -> Result<()
     if let Some(pid) = container.pid() {
         tell(status, &format!("pid {pid}"));
         connect(&runtime, &container)?;
+        let changed = propagation::apply(&config.propagation(), pid.as_raw().cast_unsigned());
+        let what = || "setting how mounts are passed on".to_owned();
+        changed.map_err(|source| ContainerError::Step { what: what(), source })?;
     }
     container.start().map_err(library("starting the container"))?;
     tell(status, "started");
+    Ok(())
+}
+
+/// The container's cgroup, before the library puts its process there: devices are to be refused from the beginning.
+fn make_cgroup(config: &mut Config, bundle: &Path) -> Result<(), ContainerError> {
+    let parse = |source| ContainerError::Parse { path: bundle.join(CONFIG_JSON), source };
+    let rules = config.device_rules().map_err(parse)?;
+    let cgroup = config.cgroup().to_owned();
+    let what = || format!("making the cgroup `{cgroup}`");
+    cgroups::make_own(&cgroup, rules).map_err(|source| ContainerError::Step { what: what(), source })?;
+    for trouble in config.adapt_resources(|file| cgroups::has(&cgroup, file)) {
+        // The container's own output, so that it is said with its name.
+        let _ = writeln!(io::stderr(), "{trouble}");
+    }
     Ok(())
 }
 
@@ -142,6 +183,14 @@ fn tell(status: &mut File, line: &str) {
 fn read_json<T: serde::de::DeserializeOwned>(path: &Path) -> Result<T, ContainerError> {
     let bytes = fs::read(path).map_err(|source| ContainerError::Read { path: path.to_owned(), source })?;
     serde_json::from_slice(&bytes).map_err(|source| ContainerError::Parse { path: path.to_owned(), source })
+}
+
+/// As [`read_json`], but bundles that others made may lack the file.
+fn read_json_if_there<T: serde::de::DeserializeOwned + Default>(path: &Path) -> Result<T, ContainerError> {
+    match read_json(path) {
+        Err(ContainerError::Read { source, .. }) if source.kind() == io::ErrorKind::NotFound => Ok(T::default()),
+        other => other,
+    }
 }
 
 /// The bundle that the library gets: the completed configuration, on a tmpfs, because the root is read-only.

@@ -12,14 +12,14 @@ use bootwright_bundle::{Mount, Runtime};
 use rustix::fs::{CWD, Mode, OFlags, ResolveFlags};
 
 use super::ContainerError;
+use crate::cgroups;
 use crate::mounts::{self, Options};
 
 /// Prepares everything, in LinuxKit's order.
 pub fn all(runtime: &Runtime, rootfs: &Path) -> Result<(), ContainerError> {
     let step = |what: String| move |source| ContainerError::Step { what, source };
     for cgroup in runtime.cgroups.iter().flatten() {
-        let path = Path::new("/sys/fs/cgroup").join(cgroup.trim_start_matches('/'));
-        fs::create_dir_all(&path).map_err(step(format!("making the cgroup `{cgroup}`")))?;
+        cgroups::make(&cgroups::path(cgroup, "")).map_err(step(format!("making the cgroup `{cgroup}`")))?;
     }
     for entry in runtime.mounts.iter().flatten() {
         mount(entry, rootfs).map_err(step(format!("mounting {} on `{}`", kind_of(entry), entry.destination)))?;
@@ -29,14 +29,6 @@ pub fn all(runtime: &Runtime, rootfs: &Path) -> Result<(), ContainerError> {
         made.map_err(step(format!("making the directory `{directory}`")))?;
     }
     Ok(())
-}
-
-/// Makes the cgroups above a container's own. The library looks and then makes, and fails when another container that is
-/// created at the same time was faster.
-pub fn cgroup_parents(cgroup: &str) -> Result<(), ContainerError> {
-    let path = Path::new("/sys/fs/cgroup").join(cgroup.trim_start_matches('/'));
-    let made = path.parent().map_or(Ok(()), fs::create_dir_all);
-    made.map_err(|source| ContainerError::Step { what: format!("making the cgroups above `{cgroup}`"), source })
 }
 
 fn kind_of(entry: &Mount) -> &str {

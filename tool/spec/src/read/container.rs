@@ -7,8 +7,8 @@ use crate::keys::{Kind, RESOURCES};
 use crate::node::{Node, Value};
 use crate::validate::head;
 use crate::{
-    Bind, BindNs, ContainerConfig, Device, Diagnostic, IdMapping, Interface, Mount, Namespaces, OnFail, RuntimeConfig,
-    Spanned, values,
+    Bind, BindNs, ContainerConfig, Device, Diagnostic, IdMapping, Interface, Landlock, Mount, Namespaces, OnFail,
+    RuntimeConfig, Spanned, values,
 };
 
 impl Reader<'_> {
@@ -76,6 +76,14 @@ impl Reader<'_> {
             annotations: table(node, "annotations"),
             runtime: node.get("runtime").map(|node| self.runtime(node)).unwrap_or_default(),
             seccomp: text(node, "seccomp"),
+            landlock: node.get("landlock").map(|node| Spanned {
+                value: Landlock {
+                    read: strings(node, "read").unwrap_or_default(),
+                    write: strings(node, "write").unwrap_or_default(),
+                    execute: strings(node, "execute").unwrap_or_default(),
+                },
+                span: node.span,
+            }),
             onfail: node
                 .get("onfail")
                 .and_then(|node| Some(Spanned { value: on_fail(node.text()?)?, span: node.span })),

@@ -69,6 +69,21 @@ pub(crate) fn integer(text: &str, min: i64, max: i64) -> Result<i64, Complaint> 
     }
 }
 
+/// Parses a number of bytes: `512K`, `64M`, `2G`, or without a unit.
+pub(crate) fn size(text: &str) -> Result<u64, Complaint> {
+    let (digits, unit) = match text.split_at_checked(text.len().saturating_sub(1)) {
+        Some((digits, "K")) => (digits, 1 << 10),
+        Some((digits, "M")) => (digits, 1 << 20),
+        Some((digits, "G")) => (digits, 1 << 30),
+        _ => (text, 1),
+    };
+    let plain = digits.bytes().all(|b| b.is_ascii_digit()) && !digits.starts_with('0');
+    match digits.parse::<u64>().ok().filter(|_| plain).and_then(|n| n.checked_mul(unit)) {
+        Some(bytes) => Ok(bytes),
+        None => complain(format!("{} is not a size", quoted(text)), "bytes, or with a unit: `512K`, `64M`, `2G`"),
+    }
+}
+
 /// A range in words.
 pub(crate) fn range(min: i64, max: i64) -> String {
     match (min, max) {
@@ -84,5 +99,20 @@ pub(crate) fn flag(text: &str) -> Option<bool> {
         "true" | "True" | "TRUE" | "yes" | "Yes" | "YES" | "on" | "On" | "ON" | "y" | "Y" => Some(true),
         "false" | "False" | "FALSE" | "no" | "No" | "NO" | "off" | "Off" | "OFF" | "n" | "N" => Some(false),
         _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_are_bytes_or_have_a_unit() {
+        for (text, bytes) in [("1", 1), ("512K", 512 << 10), ("64M", 64 << 20), ("2G", 2 << 30)] {
+            assert_eq!(size(text), Ok(bytes), "{text}");
+        }
+        for wrong in ["", "M", "0", "064M", "-1", "+1M", "1.5M", "64MB", "64 M", "99999999999G", "é", "1é"] {
+            assert!(size(wrong).is_err(), "{wrong}");
+        }
     }
 }
