@@ -1,10 +1,12 @@
 //! The few system calls that rustix does not offer. Everything unsafe of this crate is here.
 
-#![expect(unsafe_code, reason = "signalfd and signal dispositions have no safe wrapper in rustix")]
+#![expect(unsafe_code, reason = "signalfd, signal dispositions and real-time signals have no safe wrapper in rustix")]
 
 use std::io;
 use std::mem;
 use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd};
+
+use rustix::process::Pid;
 
 /// Blocks the given signals and returns a descriptor from which [`read_signal`] takes them. Children inherit the mask and
 /// have to call [`default_signals`].
@@ -33,6 +35,12 @@ pub fn read_signal(fd: impl AsFd) -> Option<libc::c_int> {
         let read = libc::read(fd.as_fd().as_raw_fd(), (&raw mut info).cast(), size);
         (usize::try_from(read) == Ok(size)).then_some(info.ssi_signo.cast_signed())
     }
+}
+
+/// Sends a signal of any number, also a real-time one, which rustix's type does not name. A process that is gone needs none.
+pub fn kill(process: Pid, signal: libc::c_int) {
+    // SAFETY: kill takes two integers.
+    let _ = unsafe { libc::kill(process.as_raw_nonzero().get(), signal) };
 }
 
 /// Undoes what programs of ours inherit and a container must not: the signals that PID 1 blocks, and SIGPIPE, which

@@ -24,7 +24,10 @@ pub use root::{
     ROOT_WAIT_ARGUMENT, RootFilesystem, RootId, RootIdError, RootMark, VERITY_ARGUMENT,
 };
 pub use runtime::{BindNs, Interface, Mount, Runtime};
-pub use supervision::{OnFail, Supervision};
+pub use supervision::{
+    Check, Health, NOTIFY_DIRECTORY, NOTIFY_MOUNT, NOTIFY_SOCKET, OnFail, Ready, Restart, RestartPolicy, Stop,
+    Supervision,
+};
 
 /// Directory of all bundles and volumes.
 pub const CONTAINERS: &str = "/containers";

@@ -1,6 +1,7 @@
 //! A spec as a document again: for `--dry-run` and `metadata:`. Everything that was merged, defaulted or resolved is shown
 //! as it is; what comes out reads back to an equal spec.
 
+mod supervision;
 mod yaml;
 
 use std::path::Path;
@@ -9,7 +10,7 @@ use serde_json::{Map, Value as Json, json};
 
 use crate::{
     Bind, Container, ContainerConfig, Device, FileContents, FileEntry, IdMapping, Interface, Kernel, MetadataFormat,
-    Mount, OnFail, Owner, Rlimit, Root, RootKind, Spanned, Spec, Volume, VolumeFormat,
+    Mount, Owner, Rlimit, Root, RootKind, Spanned, Spec, Volume, VolumeFormat,
 };
 
 /// The merged spec as YAML, with the paths of sources as they were resolved.
@@ -178,7 +179,7 @@ fn configure(config: &ContainerConfig, map: &mut Members) {
     map.said("rlimits", config.rlimits.as_ref(), |limit| rlimit(&limit.value));
     map.put("annotations", config.annotations.as_ref().map(|annotations| pairs(annotations)));
     map.put("runtime", runtime(config));
-    map.put("onfail", config.onfail.as_ref().map(|action| string(on_fail(action.value))));
+    supervision::configure(config, map);
 }
 
 fn runtime(config: &ContainerConfig) -> Option<Json> {
@@ -262,17 +263,6 @@ fn interface(interface: &Interface) -> Json {
 fn rlimit(limit: &Rlimit) -> Json {
     let value = |value: u64| if value == u64::MAX { "unlimited".to_owned() } else { value.to_string() };
     Json::String(format!("{},{},{}", limit.name, value(limit.soft), value(limit.hard)))
-}
-
-fn on_fail(action: OnFail) -> &'static str {
-    match action {
-        OnFail::Continue => "continue",
-        OnFail::Retry => "retry",
-        OnFail::Stop => "stop",
-        OnFail::Reboot => "reboot",
-        OnFail::Poweroff => "poweroff",
-        OnFail::Shell => "shell",
-    }
 }
 
 fn volume(volume: &Volume) -> Json {

@@ -4,7 +4,11 @@
 //! Keys are those of LinuxKit's YAML (`docs/spec.md`); a key that can come from an image's label is an `Option`: `None`
 //! means "not said here", `Some(empty)` clears what the label says.
 
+mod supervision;
+
 use crate::{Span, Spanned};
+
+pub use supervision::{Check, Health, Ready, Restart, RestartPolicy, Stop};
 
 /// A whole machine.
 #[derive(Clone, Debug, Default)]
@@ -151,6 +155,20 @@ pub struct ContainerConfig {
     pub seccomp: Option<Spanned<String>>,
     /// `onfail` (ours).
     pub onfail: Option<Spanned<OnFail>>,
+    /// `restart` (ours).
+    pub restart: Option<Spanned<Restart>>,
+    /// `after` (ours): names of services.
+    pub after: Option<Vec<Spanned<String>>>,
+    /// `requires` (ours): names of services.
+    pub requires: Option<Vec<Spanned<String>>>,
+    /// `ready` (ours).
+    pub ready: Option<Spanned<Ready>>,
+    /// `health` (ours).
+    pub health: Option<Spanned<Health>>,
+    /// `stop` (ours).
+    pub stop: Option<Stop>,
+    /// `parallel` (ours).
+    pub parallel: Option<Spanned<bool>>,
 }
 
 /// A mount of `mounts`, `tmpfs` or `runtime.mounts`, with the defaults that its type implies filled in.

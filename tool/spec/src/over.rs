@@ -43,6 +43,13 @@ impl ContainerConfig {
             runtime: self.runtime.over(label.runtime),
             seccomp: self.seccomp.or(label.seccomp),
             onfail: self.onfail.or(label.onfail),
+            restart: self.restart.or(label.restart),
+            after: self.after.or(label.after),
+            requires: self.requires.or(label.requires),
+            ready: self.ready.or(label.ready),
+            health: self.health.or(label.health),
+            stop: self.stop.or(label.stop),
+            parallel: self.parallel.or(label.parallel),
         }
     }
 }

@@ -5,6 +5,7 @@
 //! keys at once, or the place of the file.
 
 mod container;
+mod supervision;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};

@@ -6,12 +6,12 @@
 mod numbers;
 mod strings;
 
-pub(crate) use numbers::{flag, integer, mode, owner, range};
+pub(crate) use numbers::{duration, duration_text, flag, integer, mode, owner, range};
 use strings::{
     ARCHITECTURES, capability, container_name, device, env, filled, image, module, mount_option, namespace, one_of,
-    path, platform, volume_name,
+    path, platform, url_path, volume_name,
 };
-pub(crate) use strings::{CAPABILITIES, bind, destination, file_path, rlimit, tmpfs};
+pub(crate) use strings::{CAPABILITIES, bind, destination, file_path, rlimit, signal, signal_text, tmpfs};
 
 /// What is wrong with a text.
 #[derive(Debug, PartialEq, Eq)]
@@ -79,6 +79,12 @@ pub(crate) enum Text {
     Architecture,
     /// One mount option.
     MountOption,
+    /// `10s` and its like.
+    Duration,
+    /// A signal's name or number.
+    Signal,
+    /// The path of a page, with its slash.
+    UrlPath,
 }
 
 impl Text {
@@ -110,6 +116,9 @@ impl Text {
             Self::Platform => platform(text),
             Self::Architecture => one_of("architecture", text, ARCHITECTURES),
             Self::MountOption => mount_option(text),
+            Self::Duration => duration(text).map(drop),
+            Self::Signal => signal(text).map(drop),
+            Self::UrlPath => url_path(text),
         }
     }
 
@@ -137,6 +146,9 @@ impl Text {
             Self::Platform => Some("^[a-z0-9]+/[a-z0-9]+(/[a-z0-9]+)?$"),
             Self::Architecture => None,
             Self::MountOption => Some("^[^,\\s]+$"),
+            Self::Duration => Some("^[0-9]+(ms|s|m|h)$"),
+            Self::Signal => Some("^(SIG)?[A-Z0-9]+([+-][0-9]+)?$"),
+            Self::UrlPath => Some("^/[!-~]*$"),
         }
     }
 
@@ -170,6 +182,9 @@ impl Text {
             Self::Platform => "`os/architecture`",
             Self::Architecture => "architecture",
             Self::MountOption => "mount option",
+            Self::Duration => "duration: `500ms`, `10s`, `2m`, `1h`",
+            Self::Signal => "signal: `SIGTERM`, `SIGRTMIN+3`",
+            Self::UrlPath => "path",
         }
     }
 }

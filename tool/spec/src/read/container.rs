@@ -2,13 +2,14 @@
 
 use serde_json::{Map, Number, Value as Json};
 
+use super::supervision::{on_fail, restart, stop};
 use super::{Reader, flag, integer, items, mode, owner, plain, spanned, strings, text, texts};
 use crate::keys::{Kind, RESOURCES};
 use crate::node::{Node, Value};
 use crate::validate::head;
 use crate::{
-    Bind, BindNs, ContainerConfig, Device, Diagnostic, IdMapping, Interface, Mount, Namespaces, OnFail, RuntimeConfig,
-    Spanned, values,
+    Bind, BindNs, ContainerConfig, Device, Diagnostic, IdMapping, Interface, Mount, Namespaces, RuntimeConfig, Spanned,
+    values,
 };
 
 impl Reader<'_> {
@@ -79,6 +80,13 @@ impl Reader<'_> {
             onfail: node
                 .get("onfail")
                 .and_then(|node| Some(Spanned { value: on_fail(node.text()?)?, span: node.span })),
+            restart: node.get("restart").and_then(|node| restart(node)),
+            after: texts(node, "after"),
+            requires: texts(node, "requires"),
+            ready: node.get("ready").and_then(|node| self.ready(node)),
+            health: node.get("health").and_then(|node| self.health(node)),
+            stop: node.get("stop").and_then(|node| stop(node)),
+            parallel: flag(node, "parallel"),
         }
     }
 
@@ -183,19 +191,6 @@ const DEFAULT_DESTINATIONS: &[(&str, &str)] = &[
     ("mqueue", "/dev/mqueue"),
 ];
 
-/// The word of `onfail`.
-pub(crate) fn on_fail(word: &str) -> Option<OnFail> {
-    Some(match word {
-        "continue" => OnFail::Continue,
-        "retry" => OnFail::Retry,
-        "stop" => OnFail::Stop,
-        "reboot" => OnFail::Reboot,
-        "poweroff" => OnFail::Poweroff,
-        "shell" => OnFail::Shell,
-        _ => return None,
-    })
-}
-
 fn namespace(node: &Node, key: &str) -> Option<Spanned<String>> {
     // LinuxKit cannot clear a namespace: an empty string is as good as none.
     text(node, key).filter(|text| !text.is_empty())
@@ -280,6 +275,10 @@ fn json(node: &Node, kind: &Kind) -> Option<Json> {
         Kind::OneOrMore(kind) => match &node.value {
             Value::List(list) => Json::Array(list.iter().filter_map(|node| json(node, kind)).collect()),
             _ => json(node, kind)?,
+        },
+        Kind::WordOr(_, shape) => match &node.value {
+            Value::Map(_) => json(node, &Kind::Map(shape))?,
+            _ => Json::String(node.text()?.to_owned()),
         },
         Kind::Flag => Json::Bool(values::flag(node.text()?)?),
         Kind::Integer(min, max) => Json::Number(Number::from(values::integer(node.text()?, *min, *max).ok()?)),
