@@ -23,19 +23,22 @@ fn forty_services_are_not_disturbed_by_five_that_misbehave() {
             n => entry.key("requires", &format!("[s{:02}]", (n - 1) / 2)),
         });
     }
-    let each_second = "{delay: 500ms, max-delay: 500ms}";
+    // With what it costs to create its container, it crashes about once a second.
+    let each_second = "{delay: 300ms, max-delay: 300ms}";
+    // Long lines, or the host's log of the console would not hold the beginning.
+    let flood = "line=$(head -c 1000 /dev/zero | tr '\\0' x); while :; do yes $line | head -c 300000; sleep 2; done";
     let mut machine = story
-        .service(Entry::shell("crasher", "exit 7").key("restart", each_second).key("requires", "[s03]"))
+        .service(Entry::shell("crasher", "exit 7").key("restart", each_second))
         .service(
             Entry::shell("eater", "tail /dev/zero")
                 .key("resources", "{memory: {limit: 16777216}}")
-                .key("restart", "{delay: 5s, max-delay: 5s}"),
+                .key("restart", "{delay: 10s, max-delay: 10s}"),
         )
-        .service(Entry::shell("flooder", "while :; do yes all work and no play | head -c 500000; sleep 1; done"))
+        .service(Entry::shell("flooder", flood))
         .service(
             Entry::shell("forker", "bomb() { bomb & bomb & wait; }; bomb")
                 .key("resources", "{pids: {limit: 20}}")
-                .key("restart", "{delay: 5s, max-delay: 5s}"),
+                .key("restart", "{delay: 10s, max-delay: 10s}"),
         )
         .service(
             Entry::shell("deaf", "trap 'echo no' TERM; echo up; while :; do sleep 10000 & wait $!; done")
@@ -61,10 +64,10 @@ fn forty_services_are_not_disturbed_by_five_that_misbehave() {
         assert_eq!(count(&format!("{name}: up")), 1, "{name} was started once");
         assert_eq!(count(&format!("`{name}`")), 0, "{name} was disturbed");
     }
-    assert_eq!(count("service `crasher` ended with exit code 7"), CRASHES, "it is always started again");
+    assert!(count("service `crasher` ended with exit code 7") >= CRASHES, "it is always started again");
     assert!(count("service `eater` ended with signal 9 (SIGKILL)") > 0, "its own limit ends it");
     assert!(count("service `forker` ended with exit code ") > 0, "its own limit stops it");
-    assert!(count("flooder: all work and no play") > 0);
+    assert!(count("flooder: xxx") > 0);
 
     // None is killed before its grace is over, and none but the deaf one needs it.
     let ended = |name: &str| {

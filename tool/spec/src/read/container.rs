@@ -80,12 +80,12 @@ impl Reader<'_> {
             onfail: node
                 .get("onfail")
                 .and_then(|node| Some(Spanned { value: on_fail(node.text()?)?, span: node.span })),
-            restart: node.get("restart").and_then(|node| restart(node)),
+            restart: node.get("restart").and_then(restart),
             after: texts(node, "after"),
             requires: texts(node, "requires"),
             ready: node.get("ready").and_then(|node| self.ready(node)),
             health: node.get("health").and_then(|node| self.health(node)),
-            stop: node.get("stop").and_then(|node| stop(node)),
+            stop: node.get("stop").and_then(stop),
             parallel: flag(node, "parallel"),
         }
     }
