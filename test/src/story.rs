@@ -110,6 +110,12 @@ impl Story {
         self
     }
 
+    /// With a watchdog, as YAML in one line.
+    pub fn watchdog(mut self, yaml: &str) -> Self {
+        self.head.push_str(&format!("watchdog: {yaml}\n"));
+        self
+    }
+
     /// The story's directory, for images and files that the spec names.
     pub fn dir(&self) -> &Path {
         self.dir.path()

@@ -62,7 +62,7 @@ fn services_start_in_order_become_ready_stay_healthy_and_end_in_the_opposite_ord
         .service(Entry::shell("old", "echo old; exit 0").key("onfail", "continue"))
         .service(
             worker("late", "echo never opens")
-                .key("ready", "{tcp: 9, timeout: 1s}")
+                .key("ready", "{tcp: 9, timeout: 3s}")
                 .key("restart", "{policy: on-failure, limit: 1, delay: 100ms}"),
         )
         .service(worker("without", "echo must not run").key("requires", "[late]"))
@@ -107,7 +107,7 @@ fn services_start_in_order_become_ready_stay_healthy_and_end_in_the_opposite_ord
     for text in [
         "service `once` ended: exit code 0",
         "service `old` ended: exit code 0",
-        "service `late` is not ready within 1 s (port 9: connection refused) and is asked to end",
+        "service `late` is not ready within 3 s (port 9: connection refused) and is asked to end",
         "bootwright:   | never opens",
         "; starting it again in 0.1 s (restart 1)",
         "service `late` ended: exit code 0; it was started again too often and stays down",
@@ -167,4 +167,21 @@ fn orders_that_cannot_be_are_refused() {
     ] {
         assert!(said.contains(text), "{text:?} is not in\n{said}");
     }
+}
+
+/// A PID 1 that is frozen is one that hangs. Until then the machine outlives the watchdog's patience.
+#[test]
+fn a_hung_init_is_noticed_by_the_watchdog() {
+    let freeze = "sleep 8; echo still here; mkdir /cgroup/ice; echo 1 > /cgroup/ice/cgroup.procs; \
+                  echo 1 > /cgroup/ice/cgroup.freeze; exec sleep 1000";
+    let freezer = Entry::shell("freezer", freeze)
+        .key("pid", "host")
+        .key("cgroupns", "host")
+        .key("binds", "[\"/sys/fs/cgroup:/cgroup\"]")
+        .key("capabilities", "[all]");
+    let mut machine = Story::new().watchdog("{timeout: 5s}").service(freezer).build().boot().start();
+    machine.is_ready();
+    machine.sees("freezer: still here");
+    assert_eq!(machine.ends(), Outcome::Rebooted);
+    assert!(!machine.said(words::END), "init had nothing to do with it");
 }

@@ -58,6 +58,7 @@ fn document(spec: &Spec) -> Json {
     map.list("onshutdown", &spec.onshutdown, container);
     map.list("services", &spec.services, container);
     map.list("files", &spec.files, file);
+    map.put("watchdog", spec.watchdog.as_ref().map(|watchdog| supervision::watchdog(&watchdog.value)));
     map.json()
 }
 

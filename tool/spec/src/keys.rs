@@ -6,7 +6,7 @@ mod supervision;
 
 use crate::values::Text;
 
-use supervision::{HEALTH, POLICIES, READY, RESTART, STOP};
+use supervision::{HEALTH, POLICIES, READY, RESTART, STOP, WATCHDOG};
 
 /// What may stand under a key.
 #[derive(Debug)]
@@ -144,6 +144,7 @@ pub(crate) static SPEC: Shape = shape(
         key("onshutdown", Kind::List(&Kind::Map(&CONTAINER)), "Containers run one after the other after the services were stopped.").nullable(),
         key("services", Kind::List(&Kind::Map(&CONTAINER)), "Containers that run as long as the machine does. Names are unique.").nullable(),
         key("volumes", Kind::List(&Kind::Map(&VOLUME)), "Directories that several containers share, empty or filled from an image.").nullable(),
+        key("watchdog", Kind::Map(&WATCHDOG), "A watchdog that init feeds: a machine whose init hangs is restarted.").default("none").ours(),
         key("files", Kind::List(&Kind::Map(&FILE)), "Files, directories and symbolic links put into the machine's root. Parent directories that exist already are never touched.").nullable(),
         key("trust", Kind::Map(&TRUST), "LinuxKit's content trust.").nullable().ignored("content trust has been removed from LinuxKit as well; pin images by digest instead"),
     ],

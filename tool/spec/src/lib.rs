@@ -30,7 +30,7 @@ pub use model::{
     Bind, BindNs, CargoRecipe, Check, Container, ContainerConfig, DebianRecipe, Device, FileContents, FileEntry,
     Health, IdMapping, Interface, Kernel, KernelRecipe, MetadataFormat, Mount, Namespaces, OnFail, Owner, Package,
     ProcessConfig, Ready, Restart, RestartPolicy, Rlimit, Root, RootKind, RuntimeConfig, Spec, Stop, Volume,
-    VolumeFormat,
+    VolumeFormat, Watchdog,
 };
 pub use nearest::nearest;
 pub use node::MAX_BYTES;

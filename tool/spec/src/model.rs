@@ -8,7 +8,7 @@ mod supervision;
 
 use crate::{Span, Spanned};
 
-pub use supervision::{Check, Health, Ready, Restart, RestartPolicy, Stop};
+pub use supervision::{Check, Health, Ready, Restart, RestartPolicy, Stop, Watchdog};
 
 /// A whole machine.
 #[derive(Clone, Debug, Default)]
@@ -31,6 +31,8 @@ pub struct Spec {
     pub volumes: Vec<Volume>,
     /// `files:`.
     pub files: Vec<FileEntry>,
+    /// `watchdog:` (ours).
+    pub watchdog: Option<Spanned<Watchdog>>,
     /// Each `files.source` that was resolved, and how it was written: a machine must not show where it was built.
     pub written_sources: std::collections::BTreeMap<std::path::PathBuf, String>,
     /// Problems that did not stop the parse.

@@ -176,6 +176,7 @@ files:
   - {path: etc/conf, source: ./conf, uid: root}
   - {path: etc/machine.yml, metadata: yaml}
   - {path: etc/machine.json, metadata: json}
+watchdog: {device: /dev/watchdog1, timeout: 30s}
 trust: {org: [linuxkit], image: [a]}
 "#;
 
@@ -642,7 +643,11 @@ fn every_key_arrives() {
           "path": "etc/machine.json",
           "metadata": "json"
         }
-      ]
+      ],
+      "watchdog": {
+        "device": "/dev/watchdog1",
+        "timeout": "30s"
+      }
     }
     "##);
 }

@@ -20,6 +20,8 @@ use crate::sys;
 
 /// The first pause between two looks of `ready`, and the longest.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(1));
+/// How often what is found is told while it changes; a pipe that nobody reads yet holds that.
+const TELL: usize = 100;
 /// How long one look of `ready` may take.
 const LOOK: Duration = Duration::from_secs(10);
 
@@ -63,8 +65,18 @@ fn until_found(check: &Check, service: &Service<'_>, timeout: Duration) -> Resul
     enter_network(check, service)?;
     let deadline = Instant::now() + timeout;
     let (mut pause, longest) = PAUSES;
+    let (mut last, mut told) = (String::new(), 0);
     loop {
         let found = once(check, service, LOOK.min(deadline.saturating_duration_since(Instant::now())));
+        // Init may end this process before its time is over, and wants to know why it would not have ended well.
+        if let Err(now) = &found
+            && *now != last
+            && told < TELL
+        {
+            let _ = writeln!(std::io::stdout(), "{now}");
+            last.clone_from(now);
+            told += 1;
+        }
         if found.is_ok() || Instant::now() + pause >= deadline {
             return found;
         }

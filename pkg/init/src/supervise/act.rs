@@ -32,8 +32,10 @@ impl Supervisor {
             }
             Action::Probe(i, probe) => self.probe(i, probe),
             Action::EndProbe(i) => {
-                if let Some(prober) = self.posts.get_mut(i).and_then(|post| post.prober.take()) {
-                    prober.end();
+                if let Some(post) = self.posts.get_mut(i)
+                    && let Some(prober) = post.prober.take()
+                {
+                    post.record.found = prober.end();
                 }
             }
             Action::After(time, timer) => self.timers.set(now + time, timer),
@@ -41,7 +43,14 @@ impl Supervisor {
             Action::Banner(i, delay) => self.banner(i, delay),
             Action::Ready => self.ready(),
             Action::Shell => self.start_shell(),
-            Action::End(ending) => end(&mut self.machine.consoles, ending),
+            Action::End(ending) => {
+                let watchdog = self.watchdog.take();
+                end(&mut self.machine.consoles, ending, || {
+                    if let Some(watchdog) = watchdog {
+                        watchdog.disarm();
+                    }
+                });
+            }
         }
     }
 
@@ -65,9 +74,7 @@ impl Supervisor {
     fn probe(&mut self, i: usize, probe: Probe) {
         let Some(Post { unit, runner: Some(runner), prober, .. }) = self.posts.get_mut(i) else { return };
         let Some(process) = runner.process() else { return };
-        if let Some(old) = prober.take() {
-            old.end();
-        }
+        drop(prober.take().map(Prober::end));
         match Prober::start(unit, probe, process) {
             Ok(started) => *prober = Some(started),
             Err(error) => {

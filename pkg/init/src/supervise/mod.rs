@@ -20,6 +20,7 @@ mod sources;
 mod timers;
 mod unit;
 mod voice;
+mod watchdog;
 
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
@@ -40,6 +41,7 @@ use sequence::{Event, Order, Sequence, State};
 use sources::Source;
 use timers::Timers;
 use unit::{Kind, Unit};
+use watchdog::Watchdog;
 
 pub use runner::pipe;
 pub use shell::shell;
@@ -67,6 +69,7 @@ pub fn run(machine: Machine) -> ! {
         buttons: power::buttons(),
         poll: epoll::create(epoll::CreateFlags::CLOEXEC).ok(),
         timers: Timers::default(),
+        watchdog: None,
         shell: None,
         requested: None,
     };
@@ -74,6 +77,7 @@ pub fn run(machine: Machine) -> ! {
         supervisor.machine.consoles.say(&trouble);
     }
     supervisor.listen();
+    supervisor.arm_watchdog();
     supervisor.happen(Event::Begin);
     loop {
         supervisor.turn();
@@ -109,6 +113,7 @@ struct Supervisor {
     buttons: Vec<(String, OwnedFd)>,
     poll: Option<OwnedFd>,
     timers: Timers,
+    watchdog: Option<Watchdog>,
     shell: Option<Pid>,
     requested: Option<Duration>,
 }
@@ -155,6 +160,15 @@ impl Supervisor {
         }
     }
 
+    fn arm_watchdog(&mut self) {
+        let Machine { cmdline, consoles, loader, .. } = &mut self.machine;
+        let Some(asked) = &cmdline.watchdog else { return };
+        match Watchdog::open(asked, |module| loader.want_one(module).say(consoles)) {
+            Ok(watchdog) => self.watchdog = Some(watchdog),
+            Err(error) => consoles.say(&format!("no watchdog `{}`: {error}", asked.device)),
+        }
+    }
+
     fn watch(&self, fd: impl AsFd, source: Source, flags: EventFlags) {
         watch(self.poll.as_ref(), fd, source, flags);
     }
@@ -164,10 +178,14 @@ impl Supervisor {
         for (i, console) in self.machine.consoles.waiting() {
             self.watch(console, Source::Console(i), EventFlags::OUT | EventFlags::ONESHOT);
         }
-        for source in self.wait(self.timers.pause(now())) {
+        let pauses = [self.timers.pause(now()), self.watchdog.as_ref().map(|dog| dog.pause(now()))];
+        for source in self.wait(pauses.into_iter().flatten().min()) {
             self.hear(source);
         }
         let now = now();
+        if let Some(watchdog) = &mut self.watchdog {
+            watchdog.feed(now);
+        }
         while let Some(timer) = self.timers.take(now) {
             self.happen(Event::Due(timer));
         }

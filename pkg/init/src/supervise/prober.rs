@@ -11,8 +11,8 @@ use super::sequence::Probe;
 use super::unit::Unit;
 use crate::applet;
 
-/// Bytes of what a probe says; it says a line.
-const SAID: usize = 512;
+/// Bytes of what a probe says: what a pipe holds.
+const SAID: usize = 64 * 1024;
 
 /// A probe that runs.
 #[derive(Debug)]
@@ -41,17 +41,24 @@ impl Prober {
         self.child == Some(pid)
     }
 
-    /// What it said when it ended.
+    /// The last that it said.
     pub fn said(mut self) -> String {
-        let mut bytes = [0; SAID];
-        let count = self.said.read(&mut bytes).unwrap_or(0);
-        String::from_utf8_lossy(bytes.get(..count).unwrap_or_default()).trim().to_owned()
+        let mut all = Vec::new();
+        let mut bytes = [0; 4096];
+        while let Ok(count) = self.said.read(&mut bytes)
+            && count > 0
+            && all.len() < SAID
+        {
+            all.extend(bytes.iter().take(count));
+        }
+        String::from_utf8_lossy(&all).lines().next_back().unwrap_or_default().trim().to_owned()
     }
 
-    /// Ends it. What it ran in the container ends with its cgroup.
-    pub fn end(self) {
+    /// Ends it, and gives the last that it said. What it ran in the container ends with its cgroup.
+    pub fn end(self) -> String {
         if let Some(child) = self.child {
             let _ = kill_process(child, Signal::KILL);
         }
+        self.said()
     }
 }

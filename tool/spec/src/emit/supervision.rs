@@ -1,11 +1,11 @@
-//! How a container is looked after, as a document again.
+//! How a container, or the machine, is looked after, as a document again.
 
 use std::time::Duration;
 
 use serde_json::{Value as Json, json};
 
 use super::{Members, string, text};
-use crate::{Check, ContainerConfig, Health, OnFail, Ready, Restart, RestartPolicy, Stop, values};
+use crate::{Check, ContainerConfig, Health, OnFail, Ready, Restart, RestartPolicy, Stop, Watchdog, values};
 
 pub(super) fn configure(config: &ContainerConfig, map: &mut Members) {
     map.put("onfail", config.onfail.as_ref().map(|action| string(on_fail(action.value))));
@@ -79,6 +79,13 @@ fn stop(stop: &Stop) -> Json {
     let mut map = Members::default();
     map.put("signal", stop.signal.map(|number| Json::String(values::signal_text(number))));
     map.put("grace", duration(stop.grace));
+    map.json()
+}
+
+pub(super) fn watchdog(watchdog: &Watchdog) -> Json {
+    let mut map = Members::default();
+    map.put("device", watchdog.device.as_deref().map(string));
+    map.put("timeout", duration(Some(watchdog.timeout)));
     map.json()
 }
 

@@ -1,4 +1,4 @@
-//! How containers are looked after: the keys behind `restart`, `ready`, `health` and `stop`.
+//! How containers and the machine are looked after: the keys behind `restart`, `ready`, `health`, `stop` and `watchdog`.
 
 use super::{Kind, Shape, TEXT, key, shape};
 use crate::values::Text;
@@ -78,5 +78,20 @@ pub(super) static STOP: Shape = shape(
         key("signal", Kind::Text(Text::Signal), "The signal that its first process gets.")
             .default("the image's `StopSignal`, else `SIGTERM`"),
         key("grace", DURATION, "How long it may take to end; after that it is killed.").default("`10s`"),
+    ],
+);
+
+pub(super) static WATCHDOG: Shape = shape(
+    "watchdog",
+    "`watchdog`",
+    "The watchdog. When several files give it, the last one counts.",
+    &[
+        key(
+            "device",
+            Kind::Text(Text::Device),
+            "The device. Its driver must be in the kernel, or among `kernel.modules`.",
+        )
+        .default("`/dev/watchdog0`; where there is none, the kernel's `softdog`"),
+        key("timeout", DURATION, "Time without feeding after which it restarts the machine; whole seconds.").required(),
     ],
 );

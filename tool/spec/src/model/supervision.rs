@@ -80,3 +80,12 @@ pub struct Stop {
     /// `grace`.
     pub grace: Option<Duration>,
 }
+
+/// `watchdog`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Watchdog {
+    /// `device`.
+    pub device: Option<String>,
+    /// `timeout`.
+    pub timeout: Duration,
+}

@@ -1,11 +1,11 @@
-//! The keys that say how a container is looked after.
+//! The keys that say how a container, or the machine, is looked after.
 
 use std::time::Duration;
 
 use super::{Reader, flag, integer, strings, text};
 use crate::node::{Node, Value};
 use crate::validate::head;
-use crate::{Check, Diagnostic, Health, OnFail, Ready, Restart, RestartPolicy, Spanned, Stop, values};
+use crate::{Check, Diagnostic, Health, OnFail, Ready, Restart, RestartPolicy, Spanned, Stop, Watchdog, values};
 
 impl Reader<'_> {
     pub(super) fn ready(&mut self, node: &Node) -> Option<Spanned<Ready>> {
@@ -95,6 +95,11 @@ pub(super) fn stop(node: &Node) -> Option<Stop> {
     let Value::Map(_) = &node.value else { return None };
     let signal = text(node, "signal").and_then(|text| values::signal(&text).ok());
     Some(Stop { signal, grace: duration(node, "grace") })
+}
+
+pub(super) fn watchdog(node: &Node) -> Option<Spanned<Watchdog>> {
+    let device = text(node, "device").map(|device| device.value);
+    Some(Spanned { value: Watchdog { device, timeout: duration(node, "timeout")? }, span: head(node) })
 }
 
 /// The word of `onfail`.

@@ -9,6 +9,8 @@ use crate::supervise::unit::Kind;
 
 /// A container that ran longer than this starts after a short pause again.
 const STEADY: Duration = Duration::from_secs(60);
+/// How much longer than its timeout a check may take. The probe keeps the time; this is for one that cannot.
+pub(super) const PROBE_SLACK: Duration = Duration::from_secs(1);
 /// The pause after a probe for readiness that could not even look.
 const PROBE_PAUSE: Duration = Duration::from_secs(1);
 
@@ -104,7 +106,7 @@ impl Sequence {
             (State::Ready, Some(health)) => {
                 member.probing = true;
                 actions.push(Action::Probe(unit, Probe::Health));
-                actions.push(Action::After(health.timeout, Timer::ProbeLimit(unit)));
+                actions.push(Action::After(health.timeout + PROBE_SLACK, Timer::ProbeLimit(unit)));
             }
             _ => {}
         }
@@ -132,6 +134,8 @@ impl Sequence {
     pub(super) fn not_ready(&mut self, unit: usize, actions: &mut Vec<Action>) {
         let Some(member) = self.members.get(unit).filter(|member| member.state == State::Running) else { return };
         if let Some(ready) = member.plan.ready {
+            // First, so that what it has found can be told.
+            actions.push(Action::EndProbe(unit));
             actions.push(Action::Say(unit, Saying::NotReady(ready.timeout)));
             self.stop(unit, Goal::Fail, actions);
         }

@@ -4,6 +4,7 @@ use bootwright_bundle::{Check, Health, OnFail, Restart, RestartPolicy, Stop};
 
 use super::Action::*;
 use super::ending::{KILL_LIMIT, ONSHUTDOWN_LIMIT};
+use super::service::PROBE_SLACK;
 use super::*;
 use crate::supervise::plan::Readiness;
 
@@ -400,7 +401,7 @@ fn failed_checks_in_a_row_end_a_service() {
     let mut life = Life::of(vec![Plan { health: Some(health), ..service() }], 1);
     life.when(Event::Begin);
     assert_eq!(life.when(Event::Started(0)), [After(seconds(30), Timer::Probe(0)), Ready]);
-    let checks = [Probe(0, super::Probe::Health), After(seconds(2), Timer::ProbeLimit(0))];
+    let checks = [Probe(0, super::Probe::Health), After(seconds(2) + PROBE_SLACK, Timer::ProbeLimit(0))];
     let later = [After(seconds(10), Timer::Probe(0))];
     assert_eq!(life.due(Timer::Probe(0)), checks);
     assert_eq!(life.due(Timer::ProbeLimit(0)), later, "no answer is a failure");
