@@ -2,8 +2,8 @@
 //!
 //! PID 1 is init. The kernel calls `/init -q -- NAME` when it wants a module (its modprobe). Init calls itself as
 //! `container KIND DIR`, `mount-dev FILE ROOT`, `probe WHICH KIND DIR PID`, `shell TTY`,
-//! `abort-parent`. People call `poweroff`, `reboot` and `halt`, by link or as
-//! first argument, which signal PID 1 as busybox's do.
+//! `abort-parent`. People call `poweroff`, `reboot` and `halt`, by link or as first argument, which signal PID 1 as busybox's
+//! do.
 
 use std::ffi::OsStr;
 use std::path::Path;

@@ -3,10 +3,10 @@
 use std::time::Duration;
 
 use bootwright_bundle as bundle;
-use bootwright_spec::{Check, ContainerConfig, Health, OnFail, Ready, Restart, RestartPolicy, Stop};
+use bootwright_spec::{Check, ContainerConfig, Health, Kernel, OnFail, Ready, Restart, RestartPolicy, Stop, Watchdog};
 use serde_json::{Value, json};
 
-use crate::testing::{Bench, container, json, spanned, texts, tree};
+use crate::testing::{Bench, container, json, spanned, text, texts, tree};
 
 const SECONDS: fn(u64) -> Duration = Duration::from_secs;
 
@@ -152,4 +152,18 @@ fn what_cannot_be_is_an_error() {
             "warning: `window` does nothing without `limit`; say how often: `limit: 5`",
         ]
     );
+}
+
+#[test]
+fn a_watchdog_is_a_word_on_the_command_line() {
+    let said = |device: Option<&str>, timeout| {
+        let mut bench = bench();
+        bench.spec.kernel = Some(Kernel { cmdline: Some(text("quiet")), ..Kernel::default() });
+        bench.spec.watchdog = Some(spanned(Watchdog { device: device.map(str::to_owned), timeout }));
+        bench.assemble().map(|(machine, _)| machine.boot.cmdline)
+    };
+    assert_eq!(said(None, SECONDS(30)).unwrap(), "quiet bootwright.watchdog=30");
+    assert_eq!(said(Some("/dev/watchdog1"), SECONDS(5)).unwrap(), "quiet bootwright.watchdog=5,/dev/watchdog1");
+    let refused = said(None, Duration::from_millis(1500)).unwrap_err();
+    assert!(refused[0].starts_with("error: the timeout of a watchdog is whole seconds"), "{refused:?}");
 }

@@ -67,7 +67,9 @@ mod tests {
         let path = directory.path().join("watchdog");
         File::create(&path).unwrap();
         let asked = bootwright_early::Watchdog { seconds: 30, device: path.display().to_string() };
-        let mut watchdog = Watchdog::open(&asked, |_| panic!("it is there")).unwrap();
+        let mut loaded = String::new();
+        let mut watchdog = Watchdog::open(&asked, |module| loaded = module.to_owned()).unwrap();
+        assert_eq!(loaded, "", "it is there");
         let seconds = Duration::from_secs;
         assert_eq!(watchdog.pause(seconds(100)), seconds(0));
         for now in [100, 101, 109, 110, 119] {
@@ -78,7 +80,6 @@ mod tests {
         assert_eq!(std::fs::read_to_string(&path).unwrap(), "11V");
 
         let asked = bootwright_early::Watchdog { device: "/nonexistent".to_owned(), ..asked };
-        let mut loaded = String::new();
         let refused = Watchdog::open(&asked, |module| loaded = module.to_owned());
         assert_eq!((refused.unwrap_err().kind(), loaded.as_str()), (io::ErrorKind::NotFound, SOFTWARE));
     }
