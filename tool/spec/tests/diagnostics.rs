@@ -149,7 +149,7 @@ fn bad_values_are_named() {
         "resources: {cpu: {shares: 1, Shares: 2}}",
         "seccomp: docker",
         "onfail: restart",
-        "restart: allways",
+        "restart: sometimes",
         "restart: [always]",
         "restart: {policy: always, delay: 10}",
         "restart: {delay: 0s, limit: 0, window: 5000h}",
@@ -260,8 +260,8 @@ fn bad_values_are_named() {
       2:34 `onboot[0].seccomp`: unknown seccomp profile `docker` [allowed here: `default`, `unconfined`]
     onfail: restart
       2:33 `onboot[0].onfail`: unknown value `restart` [allowed here: `continue`, `retry`, `stop`, `reboot`, `poweroff`, `shell`]
-    restart: allways
-      2:34 `onboot[0].restart`: unknown value `allways` [did you mean `always`?]
+    restart: sometimes
+      2:34 `onboot[0].restart`: unknown value `sometimes` [allowed here: `always`, `on-failure`, `never`]
     restart: [always]
       2:35 `onboot[0].restart` must be one of `always`, `on-failure`, `never`, or a map with the keys of `restart` [this is a list]
     restart: {policy: always, delay: 10}
