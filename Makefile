@@ -21,7 +21,8 @@ TEST_NEEDS  := docker-registry skopeo apache2-utils openssl cpio lz4 zstd xz-uti
 LINT_NEEDS  := python3-venv
 
 # Boot tests: what machines do, and how they are booted. `test` and `test-formats` together run all but tiny.
-STORIES        := containers endurance examples foreign_init isolation labels memory onfail run segments shutdown
+STORIES        := containers endurance examples foreign_init isolation labels memory onfail run segments shutdown supervision \
+                  torture
 FORMAT_STORIES := bios formats root_image uki verity
 
 # Property tests try the same cases on every run: a change is judged by what it does, not by luck. Others are tried by hand with

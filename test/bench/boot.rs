@@ -2,7 +2,6 @@
 
 use std::fs;
 use std::path::Path;
-use std::process::Command;
 use std::time::Instant;
 
 use bootwright_machine::Artefact;
@@ -83,22 +82,7 @@ pub(crate) fn first_service(runs: usize) {
 /// The example's kernel and command line with an initrd that holds a bare init and nothing else.
 fn bare(built: &Built) -> Artefact {
     let program = built.dir().join("bare-init");
-    let source = bootwright_test::repository().join("test/bench/bare_init.rs");
-    let rustc = std::env::var_os("RUSTC").unwrap_or_else(|| "rustc".into());
-    let compile = [
-        "--edition",
-        "2024",
-        "--target",
-        "x86_64-unknown-linux-musl",
-        "-O",
-        "-C",
-        "panic=abort",
-        "-C",
-        "strip=symbols",
-        "-o",
-    ];
-    let status = Command::new(rustc).args(compile).arg(&program).arg(&source).status();
-    assert!(status.is_ok_and(|s| s.success()), "rustc could not compile {}", source.display());
+    bootwright_test::compile("bench/bare_init.rs", &program);
     let init = fs::read(&program).unwrap_or_else(|e| panic!("{e}"));
     let initrd = built.dir().join("bare-initrd.img");
     fs::write(&initrd, cpio::init_only(&init)).unwrap_or_else(|e| panic!("{e}"));

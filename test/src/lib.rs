@@ -6,6 +6,7 @@
 //! at a time, whatever number of tests and test processes there is. What the machine says and takes is in [`words`].
 
 mod checks;
+mod compile;
 mod disk;
 mod firmware;
 mod floor;
@@ -22,6 +23,7 @@ mod verb;
 pub mod words;
 
 pub use checks::Checks;
+pub use compile::compile;
 pub use disk::{ESP, ROOT, flip, partition, partition_range};
 pub use firmware::{Firmware, FirmwareRun};
 pub use floor::{Files, Root, comes_up, images};

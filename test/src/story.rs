@@ -120,6 +120,11 @@ impl Story {
         self.keys("boot:\n  image: \"@pkg:REPO/pkg/boot\"\n")
     }
 
+    /// With a watchdog, as YAML in one line.
+    pub fn watchdog(self, yaml: &str) -> Self {
+        self.keys(&format!("watchdog: {yaml}\n"))
+    }
+
     /// The story's directory, for images and files that the spec names.
     pub fn dir(&self) -> &Path {
         self.dir.path()

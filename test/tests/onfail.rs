@@ -70,10 +70,10 @@ init:
         .onboot(Entry::shell("disk", "echo must not run").key("onfail", "continue").key("mounts", xfs))
         .onboot(Entry::shell("ask", "exit 1").key("onfail", "shell"))
         .onboot(Entry::shell("last", "echo the boot went on"))
-        .service(Entry::shell("victim", "echo must not run; exec sleep 1000"))
+        .service(Entry::shell("victim", "echo must not run; exec sleep 1000").key("restart", "never"))
         .service(Entry::shell("flaky", "exit 3").key("onfail", "continue"))
         .service(twice("stubborn"))
-        .service(Entry::shell("killed", "kill -SEGV $$").key("pid", "host"))
+        .service(Entry::shell("killed", "kill -SEGV $$").key("pid", "host").key("restart", "never"))
         .service(Entry::shell("web", "echo up; exec sleep 1000"))
         .service(Entry::shell("call", "exit 4").key("onfail", "shell"))
         .build();

@@ -32,7 +32,7 @@ fn services_are_stopped_or_killed_before_onshutdowns_run_in_order() {
         &format!("{}signal 9 (SIGKILL)", words::ended("service", "ignorant")),
     ]);
     for line in [
-        "`deaf` did not end in time and is killed",
+        "`deaf` did not end in time (10 s) and is killed",
         &format!("{}signal 9 (SIGKILL)", words::ended("service", "deaf")),
         "first: one",
         &format!("{}exit code 5", words::ended("onshutdown", "broken")),

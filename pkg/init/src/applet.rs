@@ -1,8 +1,9 @@
 //! Which program this process is.
 //!
 //! PID 1 is init. The kernel calls `/init -q -- NAME` when it wants a module (its modprobe). Init calls itself as
-//! `container KIND DIR`, `mount-dev FILE ROOT`, `shell TTY`, `abort-parent`. People call `poweroff`, `reboot` and `halt`, by link or as
-//! first argument, which signal PID 1 as busybox's do.
+//! `container KIND DIR`, `mount-dev FILE ROOT`, `probe WHICH KIND DIR PID`, `shell TTY`,
+//! `abort-parent`. People call `poweroff`, `reboot` and `halt`, by link or as first argument, which signal PID 1 as busybox's
+//! do.
 
 use std::ffi::OsStr;
 use std::path::Path;
@@ -11,7 +12,7 @@ use std::process::{Command, ExitCode};
 use bootwright_early::modules;
 use rustix::process::{Pid, Signal, getpid, getppid, kill_process};
 
-use crate::{boot, container, supervise};
+use crate::{boot, container, probe, supervise};
 
 /// Runs the program that pid and arguments name.
 pub fn run() -> ExitCode {
@@ -31,6 +32,7 @@ fn dispatch(program: &str, words: &[&str]) -> ExitCode {
         ("halt", _) | (_, ["halt"]) => signal_init(Signal::USR1),
         ("modprobe", [.., name]) | (_, ["-q", "--", name] | ["modprobe", name]) => modules::modprobe(name),
         (_, ["container", kind, directory]) => container::run(kind, directory),
+        (_, ["probe", which, kind, directory, process]) => probe::run(which, kind, directory, process),
         (_, ["shell", terminal]) => supervise::shell(terminal),
         (_, ["mount-dev", file, root]) => container::mount_dev(file, root),
         (_, ["abort-parent"]) => abort_parent(),

@@ -13,6 +13,7 @@ mod container;
 mod link;
 mod mounts;
 mod output;
+mod probe;
 mod supervise;
 mod sys;
 

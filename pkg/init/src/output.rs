@@ -11,7 +11,7 @@ const LINE: usize = 1024;
 const KEPT: usize = 20;
 
 /// The end of a container's output.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Output {
     partial: Vec<u8>,
     last: VecDeque<Vec<u8>>,

@@ -27,7 +27,10 @@ pub use root::{
     ROOT_WAIT_ARGUMENT, RootFilesystem, RootId, RootIdError, RootMark, VERITY_ARGUMENT,
 };
 pub use runtime::{BindNs, Interface, Mount, Runtime};
-pub use supervision::{OnFail, Supervision};
+pub use supervision::{
+    Check, Health, NOTIFY_DIRECTORY, NOTIFY_MOUNT, NOTIFY_SOCKET, OnFail, Ready, Restart, RestartPolicy, Stop,
+    Supervision,
+};
 pub use volume::VolumeLimits;
 
 /// Directory of all bundles and volumes.
@@ -46,5 +49,7 @@ pub const INIT_LABEL: &str = "org.bootwright.init";
 pub const MODULES_LABEL: &str = "org.bootwright.kernel.modules";
 /// Image label of a kernel image: MiB of memory that the kernel itself needs to reach init.
 pub const FLOOR_LABEL: &str = "org.bootwright.kernel.memory";
+/// Kernel command line key of the watchdog that init feeds: seconds, and after a comma a device if it is not the first.
+pub const WATCHDOG_ARGUMENT: &str = "bootwright.watchdog";
 /// Kernel command line key that overrides every onboot's `onfail`.
 pub const ONFAIL_ARGUMENT: &str = "bootwright.onfail";

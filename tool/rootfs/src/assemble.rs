@@ -28,7 +28,7 @@ pub fn assemble(spec: &Spec, inputs: &Inputs<'_>) -> Result<(Machine, Diagnostic
     let mut problems = Problems::default();
     let mut merge = Merge::default();
     let loaded = match &spec.kernel {
-        Some(kernel) => kernel::add(&mut merge, kernel, inputs, &mut problems),
+        Some(kernel) => kernel::add(&mut merge, kernel, spec.watchdog.as_ref(), inputs, &mut problems),
         None => kernel::Loaded::default(),
     };
     let init = init(&mut merge, spec, inputs, &mut problems);

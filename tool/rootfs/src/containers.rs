@@ -8,14 +8,14 @@ use std::collections::BTreeMap;
 
 use bootwright_bundle as bundle;
 use bootwright_oci::{Digest, Kind, ReadContent, TreePath};
-use bootwright_spec::{ContainerConfig, Landlock, OnFail, RuntimeConfig, Spec};
+use bootwright_spec::{RuntimeConfig, Spec};
 
 use crate::config_json::{Config, to_json};
 use crate::effective::{Effective, Section};
 use crate::merge::{Merge, directory, file};
 use crate::problems::Problems;
 use crate::process::{self, Common};
-use crate::stubs;
+use crate::{stubs, supervision};
 
 /// Directories whose content comes into being at boot.
 pub(crate) const AT_BOOT: [&str; 6] = ["/run", "/var", "/dev", "/proc", "/sys", "/tmp"];
@@ -34,6 +34,7 @@ pub(crate) fn add(
     store: &(impl ReadContent + ?Sized),
     problems: &mut Problems,
 ) {
+    supervision::check_order(containers, problems);
     let mut seen: BTreeMap<Digest, TreePath> = BTreeMap::new();
     for container in containers {
         let image = container.image;
@@ -44,7 +45,8 @@ pub(crate) fn add(
             problems.error(Some(name.span), format!("`{}` cannot be the name of a directory", name.value));
             continue;
         };
-        let config = process::config(container, common, store, problems);
+        let mut config = process::config(container, common, store, problems);
+        supervision::bind_notify(container, &mut config);
         let below = |what: &str| place.join(&TreePath::new(what).unwrap_or_default());
         merge.directories(component, &place);
         let own = below(if container.readonly() { "rootfs" } else { "lower" });
@@ -60,12 +62,11 @@ pub(crate) fn add(
         } else {
             merge.put(component, &below("tmp"), directory(0o755));
         }
-        let runtime = runtime(&container.config.runtime, &place, &root, container.readonly());
+        let mut runtime = runtime(&container.config.runtime, &place, &root, container.readonly());
+        runtime.mkdir.get_or_insert_default().extend(supervision::notify_directory(container));
         merge.put(component, &below(bundle::CONFIG_JSON), file(0o644, to_json(&config)));
         merge.put(component, &below(bundle::RUNTIME_JSON), file(0o644, to_json(&runtime)));
-        let supervision = supervision(&container.config);
-        if supervision != bundle::Supervision::default() {
-            let supervision = bundle::Supervision { version: 1, ..supervision };
+        if let Some(supervision) = supervision::of(container, problems) {
             merge.put(component, &below(bundle::SUPERVISION_JSON), file(0o644, to_json(&supervision)));
         }
     }
@@ -181,30 +182,5 @@ fn mountpoints(merge: &mut Merge, component: usize, root: &TreePath, config: &Co
             Some(Kind::File(_) | Kind::HardLink(_)) => merge.put(component, &at, file(0o644, Vec::new())),
             _ => merge.directories(component, &at),
         }
-    }
-}
-
-/// What our init needs to know beyond OCI and LinuxKit.
-fn supervision(config: &ContainerConfig) -> bundle::Supervision {
-    let landlock = |landlock: &Landlock| bundle::Landlock {
-        read: landlock.read.clone(),
-        write: landlock.write.clone(),
-        execute: landlock.execute.clone(),
-    };
-    bundle::Supervision {
-        version: 0,
-        onfail: config.onfail.as_ref().map(|onfail| on_fail(onfail.value)),
-        landlock: config.landlock.as_ref().map(|given| landlock(&given.value)),
-    }
-}
-
-fn on_fail(onfail: OnFail) -> bundle::OnFail {
-    match onfail {
-        OnFail::Continue => bundle::OnFail::Continue,
-        OnFail::Retry => bundle::OnFail::Retry,
-        OnFail::Stop => bundle::OnFail::Stop,
-        OnFail::Reboot => bundle::OnFail::Reboot,
-        OnFail::Poweroff => bundle::OnFail::Poweroff,
-        OnFail::Shell => bundle::OnFail::Shell,
     }
 }

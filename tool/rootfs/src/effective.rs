@@ -138,6 +138,11 @@ impl Effective<'_> {
         own.or(image).filter(|d| !d.is_empty()).unwrap_or_else(|| "/".to_owned())
     }
 
+    /// The signal by which the image says that it is asked to end.
+    pub(crate) fn stop_signal(&self) -> Option<&str> {
+        self.image_config().and_then(|c| c.stop_signal().as_deref()).filter(|signal| !signal.is_empty())
+    }
+
     /// Ports that the image says it listens on, such as `80/tcp`.
     pub(crate) fn ports(&self) -> Vec<String> {
         self.image_config().and_then(|c| c.exposed_ports().clone()).unwrap_or_default()

@@ -4,9 +4,9 @@
 //! Everything else in the image is left out, as LinuxKit does. A member that the spec names and the image lacks is an
 //! error, microcode included; `config` and `vmlinux` are named by nobody and may be absent.
 
-use bootwright_bundle::{FLOOR_LABEL, MODULES_LABEL};
+use bootwright_bundle::{FLOOR_LABEL, MODULES_LABEL, WATCHDOG_ARGUMENT};
 use bootwright_oci::{Content, Kind, LoadedImage, Tree, TreePath};
-use bootwright_spec::{Kernel, Span, Spanned};
+use bootwright_spec::{Kernel, Span, Spanned, Watchdog};
 
 use crate::inputs::Inputs;
 use crate::kernel_config;
@@ -25,6 +25,9 @@ const CONFIG: &str = "config";
 /// The kernel as an ELF file in its image.
 const VMLINUX: &str = "vmlinux";
 
+/// The kernel's own watchdog.
+const SOFTDOG: &str = "softdog";
+
 /// What the rest of assembly wants to know of the kernel.
 #[derive(Debug, Default)]
 pub(crate) struct Loaded {
@@ -35,9 +38,18 @@ pub(crate) struct Loaded {
 }
 
 /// Adds the kernel.
-pub(crate) fn add(merge: &mut Merge, kernel: &Kernel, inputs: &Inputs<'_>, problems: &mut Problems) -> Loaded {
+pub(crate) fn add(
+    merge: &mut Merge,
+    kernel: &Kernel,
+    watchdog: Option<&Spanned<Watchdog>>,
+    inputs: &Inputs<'_>,
+    problems: &mut Problems,
+) -> Loaded {
     let mut out = Loaded::default();
     out.boot.cmdline = kernel.cmdline.as_ref().map(|c| c.value.clone()).unwrap_or_default();
+    if let Some(watchdog) = watchdog {
+        out.boot.cmdline.push_str(&argument(watchdog, problems));
+    }
     let Some(reference) = kernel.image.as_ref().filter(|i| !i.value.is_empty()) else { return out };
     let Some(image) = inputs.images.get(&reference.value) else {
         problems.error(Some(reference.span), format!("image `{}` was not loaded", reference.value));
@@ -85,7 +97,10 @@ pub(crate) fn add(merge: &mut Merge, kernel: &Kernel, inputs: &Inputs<'_>, probl
             problems.error(Some(reference.span), message);
         }
     }
-    let wanted = wanted(kernel, image, reference.span);
+    let mut wanted = wanted(kernel, image, reference.span);
+    // It is nobody's device, so nothing but its name asks for it.
+    let own = watchdog.filter(|watchdog| watchdog.device.is_none());
+    wanted.extend(own.map(|watchdog| Spanned { value: SOFTDOG.to_owned(), span: watchdog.span }));
     match modules::choose(&mut tree, &wanted, inputs.store, problems) {
         Chosen::Some { version } => out.version = seccomp::version(&version),
         Chosen::NoModules => {
@@ -98,6 +113,18 @@ pub(crate) fn add(merge: &mut Merge, kernel: &Kernel, inputs: &Inputs<'_>, probl
     }
     merge.overlay(component, &tree);
     out
+}
+
+/// How init is told of the watchdog: a word on the command line.
+fn argument(watchdog: &Spanned<Watchdog>, problems: &mut Problems) -> String {
+    let timeout = watchdog.timeout;
+    if timeout.subsec_millis() != 0 || u16::try_from(timeout.as_secs()).is_err() {
+        problems
+            .error(Some(watchdog.span), "the timeout of a watchdog is whole seconds, at most 65535")
+            .hint("write it as `timeout: 30s`");
+    }
+    let device = watchdog.device.as_ref().map(|device| format!(",{device}")).unwrap_or_default();
+    format!(" {WATCHDOG_ARGUMENT}={}{device}", timeout.as_secs())
 }
 
 /// What of the modules is wanted: the spec's word, else the image's, else all.

@@ -33,6 +33,7 @@ mod resolve;
 mod runc_tests;
 mod seccomp;
 mod stubs;
+mod supervision;
 #[cfg(test)]
 mod testing;
 mod volumes;

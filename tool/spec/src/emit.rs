@@ -1,6 +1,7 @@
 //! A spec as a document again: for `--dry-run` and `metadata:`. Everything that was merged, defaulted or resolved is shown
 //! as it is; what comes out reads back to an equal spec.
 
+mod supervision;
 mod yaml;
 
 use std::path::Path;
@@ -9,7 +10,7 @@ use serde_json::{Map, Value as Json, json};
 
 use crate::{
     Bind, Container, ContainerConfig, Device, FileContents, FileEntry, IdMapping, Interface, Kernel, Landlock,
-    MetadataFormat, Mount, OnFail, Owner, Rlimit, Root, RootKind, Spanned, Spec, Volume, VolumeFormat,
+    MetadataFormat, Mount, Owner, Rlimit, Root, RootKind, Spanned, Spec, Volume, VolumeFormat,
 };
 
 /// The merged spec as YAML, with the paths of sources as they were resolved.
@@ -57,6 +58,7 @@ fn document(spec: &Spec) -> Json {
     map.list("onshutdown", &spec.onshutdown, container);
     map.list("services", &spec.services, container);
     map.list("files", &spec.files, file);
+    map.put("watchdog", spec.watchdog.as_ref().map(|watchdog| supervision::watchdog(&watchdog.value)));
     map.json()
 }
 
@@ -179,7 +181,7 @@ fn configure(config: &ContainerConfig, map: &mut Members) {
     map.put("annotations", config.annotations.as_ref().map(|annotations| pairs(annotations)));
     map.put("runtime", runtime(config));
     map.put("landlock", config.landlock.as_ref().map(|landlock| paths(&landlock.value)));
-    map.put("onfail", config.onfail.as_ref().map(|action| string(on_fail(action.value))));
+    supervision::configure(config, map);
 }
 
 fn runtime(config: &ContainerConfig) -> Option<Json> {
@@ -271,17 +273,6 @@ fn paths(landlock: &Landlock) -> Json {
 fn rlimit(limit: &Rlimit) -> Json {
     let value = |value: u64| if value == u64::MAX { "unlimited".to_owned() } else { value.to_string() };
     Json::String(format!("{},{},{}", limit.name, value(limit.soft), value(limit.hard)))
-}
-
-fn on_fail(action: OnFail) -> &'static str {
-    match action {
-        OnFail::Continue => "continue",
-        OnFail::Retry => "retry",
-        OnFail::Stop => "stop",
-        OnFail::Reboot => "reboot",
-        OnFail::Poweroff => "poweroff",
-        OnFail::Shell => "shell",
-    }
 }
 
 fn volume(volume: &Volume) -> Json {

@@ -2,7 +2,11 @@
 //! `docs/spec.md` (`markdown`) and the conversion of `resources` are made from it; a new key is one row here and one line
 //! in `read` and `emit`.
 
+mod supervision;
+
 use crate::values::Text;
+
+use supervision::{HEALTH, POLICIES, READY, RESTART, STOP, WATCHDOG};
 
 /// What may stand under a key.
 #[derive(Debug)]
@@ -25,6 +29,8 @@ pub(crate) enum Kind {
     OneOrMore(&'static Kind),
     /// A map with the keys of a shape.
     Map(&'static Shape),
+    /// One of a few words, or a map with the keys of a shape, which says more.
+    WordOr(&'static [(&'static str, &'static str)], &'static Shape),
     /// A map with free keys.
     Table(&'static Kind),
 }
@@ -138,6 +144,7 @@ pub(crate) static SPEC: Shape = shape(
         key("onshutdown", Kind::List(&Kind::Map(&CONTAINER)), "Containers run one after the other after the services were stopped.").nullable(),
         key("services", Kind::List(&Kind::Map(&CONTAINER)), "Containers that run as long as the machine does. Names are unique.").nullable(),
         key("volumes", Kind::List(&Kind::Map(&VOLUME)), "Directories that several containers share, empty or filled from an image.").nullable(),
+        key("watchdog", Kind::Map(&WATCHDOG), "A watchdog that init feeds: a machine whose init hangs is restarted.").default("none").ours(),
         key("files", Kind::List(&Kind::Map(&FILE)), "Files, directories and symbolic links put into the machine's root. Parent directories that exist already are never touched.").nullable(),
         key("trust", Kind::Map(&TRUST), "LinuxKit's content trust.").nullable().ignored("content trust has been removed from LinuxKit as well; pin images by digest instead"),
     ],
@@ -315,8 +322,19 @@ pub(crate) static CONFIG: Shape = shape(
             "The only files that it may use, kept by the kernel's Landlock whatever its user and capabilities are. A machine whose kernel has no Landlock does not start the container.",
         )
         .ours(),
-        key("onfail", Kind::Word(ON_FAIL), "What happens when it fails.")
+        key("onfail", Kind::Word(ON_FAIL), "What happens when it has failed and is not started again. Without `restart`, a service with `onfail` is not: `retry` is `restart: on-failure`, the others are `restart: never`.")
             .default("`stop` for onboot, `continue` for services and onshutdown")
+            .ours(),
+        key("restart", Kind::WordOr(POLICIES, &RESTART), "When a service that has ended is started again.")
+            .default("`always`; with `onfail`, what that says")
+            .ours(),
+        key("after", Kind::List(&Kind::Text(Text::ContainerName)), "Services that are ready, or have failed for good, before this service starts.").ours(),
+        key("requires", Kind::List(&Kind::Text(Text::ContainerName)), "Services that are ready before this service starts. It stays down when one of them has failed for good.").ours(),
+        key("ready", Kind::Map(&READY), "When a service is ready.").default("when it has started").ours(),
+        key("health", Kind::Map(&HEALTH), "How a service that is ready is watched.").ours(),
+        key("stop", Kind::Map(&STOP), "How it is asked to end.").ours(),
+        key("parallel", Kind::Flag, "Runs an onboot container side by side with those before and behind it of which the same is said. The next one waits for all of them.")
+            .default("`false`")
             .ours(),
     ],
 );

@@ -27,14 +27,21 @@ pub use emit::{to_json, to_metadata, to_yaml};
 pub use load::{Input, load, parse_label};
 pub use markdown::markdown;
 pub use model::{
-    Bind, BindNs, CargoRecipe, Container, ContainerConfig, DebianRecipe, Device, FileContents, FileEntry, IdMapping,
-    Interface, Kernel, KernelRecipe, Landlock, MetadataFormat, Mount, Namespaces, OnFail, Owner, Package,
-    ProcessConfig, Rlimit, Root, RootKind, RuntimeConfig, Spec, Volume, VolumeFormat,
+    Bind, BindNs, CargoRecipe, Check, Container, ContainerConfig, DebianRecipe, Device, FileContents, FileEntry,
+    Health, IdMapping, Interface, Kernel, KernelRecipe, Landlock, MetadataFormat, Mount, Namespaces, OnFail, Owner,
+    Package, ProcessConfig, Ready, Restart, RestartPolicy, Rlimit, Root, RootKind, RuntimeConfig, Spec, Stop, Volume,
+    VolumeFormat, Watchdog,
 };
 pub use nearest::nearest;
 pub use node::MAX_BYTES;
 pub use package::parse_package;
 pub use schema::schema;
+
+/// The number of a signal, given as in `stop.signal`: `SIGTERM`, `TERM`, `15`, `SIGRTMIN+3`.
+#[must_use]
+pub fn signal(text: &str) -> Option<i32> {
+    values::signal(text).ok()
+}
 
 /// The capabilities that Linux knows, in the kernel's order: bit 0 first.
 #[must_use]

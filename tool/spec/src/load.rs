@@ -116,6 +116,7 @@ fn merge(spec: &mut Spec, later: Spec) {
     spec.root.kind = later.root.kind.or(spec.root.kind.take());
     spec.root.verity = later.root.verity.or(spec.root.verity.take());
     spec.root.restart_on_corruption = later.root.restart_on_corruption.or(spec.root.restart_on_corruption.take());
+    spec.watchdog = later.watchdog.or(spec.watchdog.take());
     spec.init.extend(later.init);
     spec.onboot.extend(later.onboot);
     spec.onshutdown.extend(later.onshutdown);

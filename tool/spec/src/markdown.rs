@@ -56,13 +56,15 @@ fn section(shape: &'static Shape, out: &mut String, shapes: &mut Vec<&'static Sh
 }
 
 fn words(kind: &Kind) -> &'static [(&'static str, &'static str)] {
-    if let Kind::Word(words) = kind { words } else { &[] }
+    if let Kind::Word(words) | Kind::WordOr(words, _) = kind { words } else { &[] }
 }
 
 /// Queues the shapes that a kind refers to.
 fn inner(kind: &Kind, shapes: &mut Vec<&'static Shape>) {
     match kind {
-        Kind::Map(shape) if !shapes.iter().any(|known| known.name == shape.name) => shapes.push(shape),
+        Kind::Map(shape) | Kind::WordOr(_, shape) if !shapes.iter().any(|known| known.name == shape.name) => {
+            shapes.push(shape)
+        }
         Kind::List(kind) | Kind::OneOrMore(kind) | Kind::Table(kind) => inner(kind, shapes),
         _ => {}
     }

@@ -4,7 +4,11 @@
 //! Keys are those of LinuxKit's YAML (`docs/spec.md`); a key that can come from an image's label is an `Option`: `None`
 //! means "not said here", `Some(empty)` clears what the label says.
 
+mod supervision;
+
 use crate::{Span, Spanned};
+
+pub use supervision::{Check, Health, Ready, Restart, RestartPolicy, Stop, Watchdog};
 
 /// A whole machine.
 #[derive(Clone, Debug, Default)]
@@ -27,6 +31,8 @@ pub struct Spec {
     pub volumes: Vec<Volume>,
     /// `files:`.
     pub files: Vec<FileEntry>,
+    /// `watchdog:` (ours).
+    pub watchdog: Option<Spanned<Watchdog>>,
     /// Each `files.source` that was resolved, and how it was written: a machine must not show where it was built.
     pub written_sources: std::collections::BTreeMap<std::path::PathBuf, String>,
     /// Problems that did not stop the parse.
@@ -153,6 +159,20 @@ pub struct ContainerConfig {
     pub landlock: Option<Spanned<Landlock>>,
     /// `onfail` (ours).
     pub onfail: Option<Spanned<OnFail>>,
+    /// `restart` (ours).
+    pub restart: Option<Spanned<Restart>>,
+    /// `after` (ours): names of services.
+    pub after: Option<Vec<Spanned<String>>>,
+    /// `requires` (ours): names of services.
+    pub requires: Option<Vec<Spanned<String>>>,
+    /// `ready` (ours).
+    pub ready: Option<Spanned<Ready>>,
+    /// `health` (ours).
+    pub health: Option<Spanned<Health>>,
+    /// `stop` (ours).
+    pub stop: Option<Stop>,
+    /// `parallel` (ours).
+    pub parallel: Option<Spanned<bool>>,
 }
 
 /// `landlock`: absolute paths, each with what lies below it.

@@ -44,6 +44,13 @@ impl ContainerConfig {
             seccomp: self.seccomp.or(label.seccomp),
             landlock: self.landlock.or(label.landlock),
             onfail: self.onfail.or(label.onfail),
+            restart: self.restart.or(label.restart),
+            after: self.after.or(label.after),
+            requires: self.requires.or(label.requires),
+            ready: self.ready.or(label.ready),
+            health: self.health.or(label.health),
+            stop: self.stop.or(label.stop),
+            parallel: self.parallel.or(label.parallel),
         }
     }
 }

@@ -5,6 +5,7 @@
 //! keys at once, or the place of the file.
 
 mod container;
+mod supervision;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -42,6 +43,7 @@ impl Reader<'_> {
             services: self.containers(root, "services"),
             volumes: items(root, "volumes").iter().filter_map(|node| self.volume(node)).collect(),
             files: items(root, "files").iter().filter_map(|node| self.file(node)).collect(),
+            watchdog: root.get("watchdog").and_then(supervision::watchdog),
             written_sources: std::mem::take(&mut self.written),
             warnings: Vec::new(),
         }

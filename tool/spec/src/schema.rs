@@ -101,11 +101,8 @@ fn value(kind: &'static Kind, definitions: &mut Map<String, Json>) -> Json {
             (None, Some(pattern)) => json!({ "type": ["string", "number", "boolean"], "pattern": pattern }),
             (None, None) => json!({ "type": ["string", "number", "boolean"] }),
         },
-        Kind::Word(words) => {
-            let enumeration: Vec<_> = words.iter().map(|(word, _)| *word).collect();
-            let descriptions: Vec<_> = words.iter().map(|(_, meaning)| *meaning).collect();
-            json!({ "enum": enumeration, "enumDescriptions": descriptions })
-        }
+        Kind::Word(words) => one_of(words),
+        Kind::WordOr(words, shape) => json!({ "anyOf": [one_of(words), reference(shape, definitions)] }),
         Kind::Flag => json!({ "type": "boolean" }),
         Kind::Integer(min, max) => {
             let mut integer = json!({ "type": "integer" });
@@ -129,6 +126,12 @@ fn value(kind: &'static Kind, definitions: &mut Map<String, Json>) -> Json {
     }
 }
 
+fn one_of(words: &[(&str, &str)]) -> Json {
+    let enumeration: Vec<_> = words.iter().map(|(word, _)| *word).collect();
+    let descriptions: Vec<_> = words.iter().map(|(_, meaning)| *meaning).collect();
+    json!({ "enum": enumeration, "enumDescriptions": descriptions })
+}
+
 /// Help without its Markdown, for editors that show it as it is.
 fn plain(markdown: &str) -> String {
     markdown.replace('`', "")
@@ -139,6 +142,7 @@ pub(crate) fn describe(kind: &Kind) -> String {
     match kind {
         Kind::Text(format) => format.name().to_owned(),
         Kind::Word(words) => words.iter().map(|(word, _)| format!("`{word}`")).collect::<Vec<_>>().join(", "),
+        Kind::WordOr(words, shape) => format!("{}, or {}", describe(&Kind::Word(words)), describe(&Kind::Map(shape))),
         Kind::Flag => "boolean".to_owned(),
         Kind::Integer(i64::MIN, i64::MAX) | Kind::Integer(0, i64::MAX) => "whole number".to_owned(),
         Kind::Integer(min, max) => format!("whole number, {}", values::range(*min, *max)),

@@ -56,6 +56,8 @@ impl Walk<'_> {
     fn value(&mut self, node: &Node, kind: &'static Kind, name: Span) {
         match kind {
             Kind::Map(shape) => self.map(node, shape, name),
+            Kind::WordOr(_, shape) if matches!(node.value, Value::Map(_)) => self.map(node, shape, name),
+            Kind::WordOr(..) => self.scalar(node, kind, name),
             Kind::Table(kind) => {
                 let Value::Map(entries) = &node.value else { return self.wrong_type(node, "a map".to_owned(), name) };
                 for (key, value) in entries {
@@ -108,8 +110,8 @@ impl Walk<'_> {
             }
             Kind::Id => values::owner(text, *plain).map(drop),
             Kind::Mode => values::mode(text, *plain).map(drop),
-            Kind::Word(words) if words.iter().any(|(word, _)| word == text) => Ok(()),
-            Kind::Word(words) => {
+            Kind::Word(words) | Kind::WordOr(words, _) if words.iter().any(|(word, _)| word == text) => Ok(()),
+            Kind::Word(words) | Kind::WordOr(words, _) => {
                 let allowed = words.iter().map(|(word, _)| format!("`{word}`")).collect::<Vec<_>>().join(", ");
                 let near = nearest(text, words.iter().map(|(word, _)| *word));
                 Err(Complaint {
@@ -269,12 +271,15 @@ pub(crate) fn head(node: &Node) -> Span {
 
 fn expected(kind: &Kind) -> String {
     match kind {
-        Kind::Text(format @ (Text::Env | Text::Bind | Text::Tmpfs | Text::Rlimit)) => {
+        Kind::Text(format @ (Text::Env | Text::Bind | Text::Tmpfs | Text::Rlimit | Text::Duration | Text::Signal)) => {
             format!("a string: {}", format.name())
         }
         Kind::Text(_) => "a string".to_owned(),
         Kind::Word(words) => {
             format!("one of {}", words.iter().map(|(word, _)| format!("`{word}`")).collect::<Vec<_>>().join(", "))
+        }
+        Kind::WordOr(words, shape) => {
+            format!("{}, or a map with the keys of {}", expected(&Kind::Word(words)), shape.title)
         }
         Kind::Flag => "`true` or `false`".to_owned(),
         Kind::Integer(i64::MIN, i64::MAX) => "a whole number".to_owned(),

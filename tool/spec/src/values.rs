@@ -6,12 +6,12 @@
 mod numbers;
 mod strings;
 
-pub(crate) use numbers::{flag, integer, mode, owner, range, size};
+pub(crate) use numbers::{duration, duration_text, flag, integer, mode, owner, range, size};
 use strings::{
     ARCHITECTURES, capability, container_name, device, env, filled, image, module, mount_option, namespace, one_of,
-    path, platform, volume_name,
+    path, platform, url_path, volume_name,
 };
-pub(crate) use strings::{CAPABILITIES, bind, destination, file_path, rlimit, tmpfs};
+pub(crate) use strings::{CAPABILITIES, bind, destination, file_path, rlimit, signal, signal_text, tmpfs};
 
 /// What is wrong with a text.
 #[derive(Debug, PartialEq, Eq)]
@@ -81,6 +81,12 @@ pub(crate) enum Text {
     MountOption,
     /// Bytes, with `K`, `M` or `G`.
     Size,
+    /// `10s` and its like.
+    Duration,
+    /// A signal's name or number.
+    Signal,
+    /// The path of a page, with its slash.
+    UrlPath,
 }
 
 impl Text {
@@ -113,6 +119,9 @@ impl Text {
             Self::Architecture => one_of("architecture", text, ARCHITECTURES),
             Self::MountOption => mount_option(text),
             Self::Size => size(text).map(drop),
+            Self::Duration => duration(text).map(drop),
+            Self::Signal => signal(text).map(drop),
+            Self::UrlPath => url_path(text),
         }
     }
 
@@ -141,6 +150,9 @@ impl Text {
             Self::Architecture => None,
             Self::MountOption => Some("^[^,\\s]+$"),
             Self::Size => Some("^[1-9][0-9]*[KMG]?$"),
+            Self::Duration => Some("^[0-9]+(ms|s|m|h)$"),
+            Self::Signal => Some("^(SIG)?[A-Z0-9]+([+-][0-9]+)?$"),
+            Self::UrlPath => Some("^/[!-~]*$"),
         }
     }
 
@@ -175,6 +187,9 @@ impl Text {
             Self::Architecture => "architecture",
             Self::MountOption => "mount option",
             Self::Size => "bytes, with `K`, `M` or `G`",
+            Self::Duration => "duration: `500ms`, `10s`, `2m`, `1h`",
+            Self::Signal => "signal: `SIGTERM`, `SIGRTMIN+3`",
+            Self::UrlPath => "path",
         }
     }
 }

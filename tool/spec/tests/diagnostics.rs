@@ -149,6 +149,18 @@ fn bad_values_are_named() {
         "resources: {cpu: {shares: 1, Shares: 2}}",
         "seccomp: docker",
         "onfail: restart",
+        "restart: sometimes",
+        "restart: [always]",
+        "restart: {policy: always, delay: 10}",
+        "restart: {delay: 0s, limit: 0, window: 5000h}",
+        "ready: {}",
+        "ready: {tcp: 80, file: /x}",
+        "ready: {notify: false}",
+        "ready: {http: {port: 80}}",
+        "ready: {exec: []}",
+        "health: {http: {path: x}}",
+        "stop: {signal: SIGTEMR, grace: ten}",
+        "after: web",
         "rootfsPropagation: share",
         "runtime: {bindNS: {network: /x}}",
         "runtime: {interfaces: [{add: veth}]}",
@@ -248,6 +260,35 @@ fn bad_values_are_named() {
       2:34 `onboot[0].seccomp`: unknown seccomp profile `docker` [allowed here: `default`, `unconfined`]
     onfail: restart
       2:33 `onboot[0].onfail`: unknown value `restart` [allowed here: `continue`, `retry`, `stop`, `reboot`, `poweroff`, `shell`]
+    restart: sometimes
+      2:34 `onboot[0].restart`: unknown value `sometimes` [allowed here: `always`, `on-failure`, `never`]
+    restart: [always]
+      2:35 `onboot[0].restart` must be one of `always`, `on-failure`, `never`, or a map with the keys of `restart` [this is a list]
+    restart: {policy: always, delay: 10}
+      2:58 `onboot[0].restart.delay`: `10` is not a duration [a whole number and its unit: `500ms`, `10s`, `2m`, `1h`]
+    restart: {delay: 0s, limit: 0, window: 5000h}
+      2:42 `onboot[0].restart.delay`: `0s` is no time at all [at least `1ms`]
+      2:53 `onboot[0].restart.limit`: `0` is out of range [from 1 to 10000]
+      2:64 `onboot[0].restart.window`: the duration `5000h` is too long [at most `1000h`]
+    ready: {}
+      2:32 `ready` does not say what to look for [needs one of `exec`, `tcp`, `file`, `notify`]
+    ready: {tcp: 80, file: /x}
+      2:48 `ready` says more than once what to look for [only one of `exec`, `tcp`, `file`, `notify`]
+    ready: {notify: false}
+      2:33 `ready` does not say what to look for [needs one of `exec`, `tcp`, `file`, `notify`]
+    ready: {http: {port: 80}}
+      2:33 unknown key `http` in `onboot[0].ready` [not a key of `ready`]
+      2:33 `ready` does not say what to look for [needs one of `exec`, `tcp`, `file`, `notify`]
+    ready: {exec: []}
+      2:39 `ready.exec` is empty [a command and its arguments are expected]
+    health: {http: {path: x}}
+      2:41 `port` is missing in `onboot[0].health.http` [`http` needs it]
+      2:47 `onboot[0].health.http.path`: `x` is not the path of a page [it starts with `/` and holds no white space]
+    stop: {signal: SIGTEMR, grace: ten}
+      2:40 `onboot[0].stop.signal`: unknown signal `SIGTEMR` [did you mean `SIGTERM`?]
+      2:56 `onboot[0].stop.grace`: `ten` is not a duration [a whole number and its unit: `500ms`, `10s`, `2m`, `1h`]
+    after: web
+      2:32 `onboot[0].after` must be a list of strings [this is a string]
     rootfsPropagation: share
       2:44 `onboot[0].rootfsPropagation`: unknown value `share` [did you mean `shared`?]
     runtime: {bindNS: {network: /x}}
@@ -510,12 +551,13 @@ fn problems_of_all_files_come_together() {
       |
     2 | services: [{name: web, image: y, cdw: /}]
       |                                  ^^^ did you mean `cwd`?
-      = hint: allowed here: `additionalGids`, `ambient`, `annotations`, `binds`, `binds.add`,
+      = hint: allowed here: `additionalGids`, `after`, `ambient`, `annotations`, `binds`, `binds.add`,
               `capabilities`, `capabilities.add`, `cgroupns`, `cgroupsPath`, `command`, `cwd`,
-              `devices`, `env`, `gid`, `gidMappings`, `hostname`, `image`, `ipc`, `landlock`,
-              `maskedPaths`, `mounts`, `name`, `net`, `noNewPrivileges`, `onfail`, `oomScoreAdj`, `pid`,
-              `readonly`, `readonlyPaths`, `resources`, `rlimits`, `rootfsPropagation`, `runtime`,
-              `seccomp`, `sysctl`, `tmpfs`, `uid`, `uidMappings`, `userns`, `uts`
+              `devices`, `env`, `gid`, `gidMappings`, `health`, `hostname`, `image`, `ipc`,
+              `maskedPaths`, `mounts`, `name`, `net`, `noNewPrivileges`, `onfail`, `oomScoreAdj`,
+              `parallel`, `pid`, `readonly`, `readonlyPaths`, `ready`, `requires`, `resources`,
+              `restart`, `rlimits`, `rootfsPropagation`, `runtime`, `seccomp`, `stop`, `sysctl`,
+              `tmpfs`, `uid`, `uidMappings`, `userns`, `uts`
 
     error: not valid YAML: brackets do not match, or a comma is missing
      --> last.yml:2:1
@@ -561,12 +603,13 @@ fn labels_are_checked_by_the_same_table() {
       |
     1 | {"name": "x", "capability": ["CAP_BPF"], "net": "hots"}
       |  ^^^^^^ belongs into the spec that uses the image
-      = hint: allowed here: `additionalGids`, `ambient`, `annotations`, `binds`, `binds.add`,
+      = hint: allowed here: `additionalGids`, `after`, `ambient`, `annotations`, `binds`, `binds.add`,
               `capabilities`, `capabilities.add`, `cgroupns`, `cgroupsPath`, `command`, `cwd`,
-              `devices`, `env`, `gid`, `gidMappings`, `hostname`, `ipc`, `landlock`, `maskedPaths`,
-              `mounts`, `net`, `noNewPrivileges`, `onfail`, `oomScoreAdj`, `pid`, `readonly`,
-              `readonlyPaths`, `resources`, `rlimits`, `rootfsPropagation`, `runtime`, `seccomp`,
-              `sysctl`, `tmpfs`, `uid`, `uidMappings`, `userns`, `uts`
+              `devices`, `env`, `gid`, `gidMappings`, `health`, `hostname`, `ipc`, `maskedPaths`,
+              `mounts`, `net`, `noNewPrivileges`, `onfail`, `oomScoreAdj`, `parallel`, `pid`,
+              `readonly`, `readonlyPaths`, `ready`, `requires`, `resources`, `restart`, `rlimits`,
+              `rootfsPropagation`, `runtime`, `seccomp`, `stop`, `sysctl`, `tmpfs`, `uid`,
+              `uidMappings`, `userns`, `uts`
 
     error: unknown key `capability`
      --> label org.mobyproject.config of nginx:1:15
@@ -606,12 +649,13 @@ fn packages_are_checked_by_the_same_table() {
       |
     4 |   image: x
       |   ^^^^^ belongs into the spec that uses the image
-      = hint: allowed here: `additionalGids`, `ambient`, `annotations`, `binds`, `binds.add`,
+      = hint: allowed here: `additionalGids`, `after`, `ambient`, `annotations`, `binds`, `binds.add`,
               `capabilities`, `capabilities.add`, `cgroupns`, `cgroupsPath`, `command`, `cwd`,
-              `devices`, `env`, `gid`, `gidMappings`, `hostname`, `ipc`, `landlock`, `maskedPaths`,
-              `mounts`, `net`, `noNewPrivileges`, `onfail`, `oomScoreAdj`, `pid`, `readonly`,
-              `readonlyPaths`, `resources`, `rlimits`, `rootfsPropagation`, `runtime`, `seccomp`,
-              `sysctl`, `tmpfs`, `uid`, `uidMappings`, `userns`, `uts`
+              `devices`, `env`, `gid`, `gidMappings`, `health`, `hostname`, `ipc`, `maskedPaths`,
+              `mounts`, `net`, `noNewPrivileges`, `onfail`, `oomScoreAdj`, `parallel`, `pid`,
+              `readonly`, `readonlyPaths`, `ready`, `requires`, `resources`, `restart`, `rlimits`,
+              `rootfsPropagation`, `runtime`, `seccomp`, `stop`, `sysctl`, `tmpfs`, `uid`,
+              `uidMappings`, `userns`, `uts`
 
     error: `config.capabilities[0]`: unknown capability `CAP_NET`
      --> build.yml:5:18

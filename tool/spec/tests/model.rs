@@ -140,6 +140,7 @@ onboot:
     seccomp: unconfined
     landlock: {read: [/etc], write: [/data, /dev/null], execute: [/bin]}
     onfail: continue
+    parallel: true
 onshutdown:
   - {name: Shut Down, image: busybox, command: [/bin/echo, bye]}
 services:
@@ -148,6 +149,23 @@ services:
     capabilities.add: [CAP_NET_BIND_SERVICE]
     binds.add: ["/var/lib/redis:/data:rw"]
     onfail: retry
+    restart: on-failure
+    after: [web]
+    ready: {notify: true, timeout: 2m}
+    health: {exec: [redis-cli, ping], interval: 1500ms, timeout: 2s, threshold: 5, start-period: 60s}
+    stop: {signal: QUIT, grace: 1h}
+  - name: web
+    image: nginx
+    restart: {policy: always, delay: 500ms, max-delay: 60s, limit: 5, window: 1h}
+    requires: [db]
+    ready: {tcp: 80, notify: false}
+    health: {http: {port: 80, path: /health?x=1}}
+    stop: {signal: SIGRTMIN+3}
+  - name: db
+    image: postgres
+    restart: {policy: never}
+    ready: {file: /run/ready}
+    health: {tcp: 5432}
 volumes:
   - {name: data, readonly: true}
   - {name: scratch, size: 64M}
@@ -160,6 +178,7 @@ files:
   - {path: etc/conf, source: ./conf, uid: root}
   - {path: etc/machine.yml, metadata: yaml}
   - {path: etc/machine.json, metadata: json}
+watchdog: {device: /dev/watchdog1, timeout: 30s}
 trust: {org: [linuxkit], image: [a]}
 "#;
 
@@ -519,7 +538,8 @@ fn every_key_arrives() {
               "/bin"
             ]
           },
-          "onfail": "continue"
+          "onfail": "continue",
+          "parallel": true
         }
       ],
       "onshutdown": [
@@ -542,7 +562,66 @@ fn every_key_arrives() {
           "binds.add": [
             "/var/lib/redis:/data:rw"
           ],
-          "onfail": "retry"
+          "onfail": "retry",
+          "restart": "on-failure",
+          "after": [
+            "web"
+          ],
+          "ready": {
+            "notify": true,
+            "timeout": "2m"
+          },
+          "health": {
+            "exec": [
+              "redis-cli",
+              "ping"
+            ],
+            "interval": "1500ms",
+            "timeout": "2s",
+            "threshold": 5,
+            "start-period": "1m"
+          },
+          "stop": {
+            "signal": "SIGQUIT",
+            "grace": "1h"
+          }
+        },
+        {
+          "name": "web",
+          "image": "nginx",
+          "restart": {
+            "policy": "always",
+            "delay": "500ms",
+            "max-delay": "1m",
+            "limit": 5,
+            "window": "1h"
+          },
+          "requires": [
+            "db"
+          ],
+          "ready": {
+            "tcp": 80
+          },
+          "health": {
+            "http": {
+              "port": 80,
+              "path": "/health?x=1"
+            }
+          },
+          "stop": {
+            "signal": "37"
+          }
+        },
+        {
+          "name": "db",
+          "image": "postgres",
+          "restart": "never",
+          "ready": {
+            "file": "/run/ready"
+          },
+          "health": {
+            "tcp": 5432
+          }
         }
       ],
       "files": [
@@ -582,7 +661,11 @@ fn every_key_arrives() {
           "path": "etc/machine.json",
           "metadata": "json"
         }
-      ]
+      ],
+      "watchdog": {
+        "device": "/dev/watchdog1",
+        "timeout": "30s"
+      }
     }
     "##);
 }
@@ -924,6 +1007,9 @@ fn any_config() -> impl Strategy<Value = Value> {
         ("runtime", proptest::collection::vec(any_text().prop_filter("filled", |text| !text.is_empty()), 0..3).prop_map(|list| json!({"mkdir": list, "bindNS": {"net": "/n"}})).boxed()),
         ("resources", (0i64.., any_text()).prop_map(|(limit, cpus)| json!({"memory": {"limit": limit}, "cpu": {"cpus": cpus}, "blockio": {}})).boxed()),
         ("onfail", proptest::sample::select(vec!["continue", "retry", "shell"]).prop_map(|word| json!(word)).boxed()),
+        ("restart", prop_oneof![Just(json!("never")), (1u32..100_000).prop_map(|n| json!({"delay": format!("{n}ms"), "limit": 3}))].boxed()),
+        ("stop", (1i32..64, 1u32..1000).prop_map(|(signal, n)| json!({"signal": signal, "grace": format!("{n}m")})).boxed()),
+        ("ready", prop_oneof![Just(json!({"notify": true})), (1u16..).prop_map(|port| json!({"tcp": port}))].boxed()),
     ];
     let each: Vec<_> = keys
         .into_iter()

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use bootwright_bundle::{
     CORRUPTION_ARGUMENT, Corruption, MEMORY_ARGUMENT, ONFAIL_ARGUMENT, ONFAIL_DELAY_ARGUMENT, OnFail, ROOT_ARGUMENT,
-    ROOT_WAIT_ARGUMENT, VERITY_ARGUMENT,
+    ROOT_WAIT_ARGUMENT, VERITY_ARGUMENT, WATCHDOG_ARGUMENT,
 };
 
 /// Kernel command line key of tests: the container whose creating child aborts mid-create.
@@ -29,6 +29,8 @@ pub struct Cmdline {
     pub onfail: Option<OnFail>,
     /// Time between banner and power off.
     pub onfail_delay: Duration,
+    /// The watchdog that is to be fed.
+    pub watchdog: Option<Watchdog>,
     /// Name of the container whose creation is to be aborted.
     pub abort: Option<String>,
     /// Parameters of modules, as `(module, parameter=value)`.
@@ -37,6 +39,23 @@ pub struct Cmdline {
     pub blacklist: Vec<String>,
     /// Words of ours that were not understood.
     pub wrong: Vec<String>,
+}
+
+/// A watchdog that is asked for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Watchdog {
+    /// Seconds after which it restarts a machine that hangs.
+    pub seconds: u16,
+    /// Its device.
+    pub device: String,
+}
+
+impl Watchdog {
+    fn parse(text: &str) -> Option<Self> {
+        let (seconds, device) = text.split_once(',').unwrap_or((text, "/dev/watchdog0"));
+        let seconds = seconds.parse().ok().filter(|seconds| *seconds > 0)?;
+        Some(Self { seconds, device: device.to_owned() })
+    }
 }
 
 impl Default for Cmdline {
@@ -62,6 +81,7 @@ impl Cmdline {
             memory_mib: 0,
             onfail: None,
             onfail_delay: Duration::from_secs(30),
+            watchdog: None,
             abort: None,
             module_parameters: Vec::new(),
             blacklist: Vec::new(),
@@ -109,6 +129,10 @@ impl Cmdline {
             ONFAIL_DELAY_ARGUMENT => match value.parse() {
                 Ok(seconds) => self.onfail_delay = Duration::from_secs(seconds),
                 Err(_) => self.wrong.push(word.to_owned()),
+            },
+            WATCHDOG_ARGUMENT => match Watchdog::parse(value) {
+                Some(watchdog) => self.watchdog = Some(watchdog),
+                None => self.wrong.push(word.to_owned()),
             },
             ABORT_ARGUMENT => self.abort = Some(value.to_owned()),
             "modprobe.blacklist" => self.blacklist.extend(value.split(',').map(normal)),
@@ -170,6 +194,21 @@ mod tests {
         assert_eq!(line.onfail_delay, Duration::from_secs(2));
         assert_eq!(line.abort.as_deref(), Some("web"));
         assert_eq!(line.wrong, Vec::<String>::new());
+    }
+
+    #[test]
+    fn a_watchdog() {
+        for (text, expected) in [
+            ("30", Some((30, "/dev/watchdog0"))),
+            ("5,/dev/watchdog1", Some((5, "/dev/watchdog1"))),
+            ("0", None),
+            ("", None),
+            ("1m", None),
+        ] {
+            let line = Cmdline::parse(&format!("bootwright.watchdog={text}"));
+            assert_eq!(line.watchdog.as_ref().map(|dog| (dog.seconds, dog.device.as_str())), expected, "{text}");
+            assert_eq!(line.wrong.is_empty(), expected.is_some());
+        }
     }
 
     #[test]

@@ -25,13 +25,14 @@ pub fn say_panics(program: &'static str) {
     }));
 }
 
-/// Ends the machine.
-pub fn end(consoles: &mut Consoles, ending: Ending) -> ! {
+/// Ends the machine; `last` is done when nothing is left but to ask the kernel for it.
+pub fn end(consoles: &mut Consoles, ending: Ending, last: impl FnOnce()) -> ! {
     end_processes();
     unmount_all();
     rustix::fs::sync();
     consoles.own_line(ending.line().as_bytes());
     consoles.drain(Duration::from_secs(2));
+    last();
     let command = match ending {
         Ending::Reboot => RebootCommand::Restart,
         Ending::Halt => RebootCommand::Halt,

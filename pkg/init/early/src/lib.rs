@@ -18,7 +18,7 @@ mod root;
 mod sys;
 mod uevents;
 
-pub use cmdline::Cmdline;
+pub use cmdline::{Cmdline, Watchdog};
 pub use console::Consoles;
 pub use end::{end, say_panics};
 pub use program::run;

@@ -26,7 +26,7 @@ pub fn check(consoles: &mut Consoles, cmdline: &Cmdline) -> Manifest {
         Err(trouble) => format!("the root is not whole: {trouble}"),
     };
     consoles.say(&sentence);
-    end(consoles, Ending::Memory)
+    end(consoles, Ending::Memory, || {})
 }
 
 /// Reads the manifest; none when the machine has none.

@@ -22,7 +22,7 @@ pub fn run() -> ExitCode {
     manifest::check(&mut consoles, &cmdline);
     let Err(error) = root::enter(&cmdline, &mut consoles);
     consoles.say(&error.to_string());
-    end(&mut consoles, Ending::Root)
+    end(&mut consoles, Ending::Root, || {})
 }
 
 /// The kernel's modprobe, `/init -q -- NAME`.

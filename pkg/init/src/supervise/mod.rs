@@ -1,38 +1,50 @@
 //! The machine's life after the boot: one loop that waits, hears, and does what the sequence says.
 //!
 //! Everything that can happen is a descriptor or a time: signals (signalfd), device events (netlink), what children tell and
-//! containers print (pipes), consoles that can take more, power buttons (evdev). Nothing is polled, nothing blocks, and
-//! there is one thread. What to do is decided in `sequence`, without side effects; here it is done.
+//! containers print (pipes), what services say (datagrams), consoles that can take more, power buttons (evdev). Nothing is
+//! polled, nothing blocks, and there is one thread. What to do is decided in `sequence`, without side effects; here it is
+//! done, and `voice` says it.
 
+mod act;
+mod events;
+mod hear;
+mod notify;
+mod plan;
 mod power;
+mod prober;
+mod record;
 mod runner;
 mod sequence;
 mod shell;
+mod sources;
+mod timers;
 mod unit;
+mod voice;
+mod watchdog;
 
-use std::collections::BTreeSet;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use bootwright_bundle::{Ending, READY_PREFIX};
-use bootwright_early::{Consoles, end, read_uevents};
 use rustix::event::epoll::{self, EventData, EventFlags};
-use rustix::process::{Pid, WaitOptions};
+use rustix::process::Pid;
 
 use crate::boot::Machine;
 use crate::sys;
 
+use events::Events;
+use notify::Notify;
+use prober::Prober;
+use record::{Record, Status};
 use runner::{Outcome, Runner};
-use sequence::{Action, Event, Sequence, Timer};
+use sequence::{Event, Order, Sequence, State};
+use sources::Source;
+use timers::Timers;
 use unit::{Kind, Unit};
+use watchdog::Watchdog;
 
+pub use runner::pipe;
 pub use shell::shell;
-
-/// Lines of output that are repeated when a container ends.
-const LAST_LINES: usize = 20;
-/// Requests that follow one another more closely are one.
-const SAME_REQUEST: Duration = Duration::from_secs(1);
 
 /// Signals that init receives as events.
 pub fn signals() -> io::Result<OwnedFd> {
@@ -42,19 +54,22 @@ pub fn signals() -> io::Result<OwnedFd> {
 
 /// Runs the machine until it ends.
 pub fn run(machine: Machine) -> ! {
-    let (units, troubles) = unit::discover(machine.cmdline.onfail);
+    let (units, mut troubles) = unit::discover(machine.cmdline.onfail);
+    let (plans, more) = plan::plans(&units);
+    troubles.extend(more);
     // A child per processor: creating a container is work, and each child needs memory.
     let width = std::thread::available_parallelism().map_or(2, |n| n.get().max(2));
-    let sequence = Sequence::new(&units, width, machine.cmdline.onfail_delay);
-    let runners = units.iter().map(|_| None).collect();
+    let sequence = Sequence::new(plans, width, machine.cmdline.onfail_delay);
+    let posts = units.into_iter().map(Post::new).collect();
     let mut supervisor = Supervisor {
         machine,
-        units,
+        posts,
         sequence,
-        runners,
+        events: Events::default(),
         buttons: power::buttons(),
         poll: epoll::create(epoll::CreateFlags::CLOEXEC).ok(),
-        timers: Vec::new(),
+        timers: Timers::default(),
+        watchdog: None,
         shell: None,
         requested: None,
     };
@@ -62,59 +77,74 @@ pub fn run(machine: Machine) -> ! {
         supervisor.machine.consoles.say(&trouble);
     }
     supervisor.listen();
+    supervisor.arm_watchdog();
     supervisor.happen(Event::Begin);
     loop {
         supervisor.turn();
     }
 }
 
-/// What a descriptor is, as 64 bits: the kind above, the position below.
-#[derive(Clone, Copy)]
-enum Source {
-    Signals,
-    Uevents,
-    Status(usize),
-    Output(usize),
-    Console(usize),
-    Button(usize),
+/// Time since the kernel started.
+fn now() -> Duration {
+    let now = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
+    Duration::new(now.tv_sec.try_into().unwrap_or(0), now.tv_nsec.try_into().unwrap_or(0))
 }
 
-impl Source {
-    fn token(self) -> u64 {
-        let (kind, position) = match self {
-            Self::Signals => (0, 0),
-            Self::Uevents => (1, 0),
-            Self::Status(i) => (2, i),
-            Self::Output(i) => (3, i),
-            Self::Console(i) => (4, i),
-            Self::Button(i) => (5, i),
-        };
-        (kind << 32) | (position as u64 & 0xffff_ffff)
-    }
+/// A container and everything around it.
+struct Post {
+    unit: Unit,
+    record: Record,
+    runner: Option<Runner>,
+    prober: Option<Prober>,
+    notify: Option<Notify>,
+}
 
-    fn of(token: u64) -> Self {
-        let position = (token & 0xffff_ffff) as usize;
-        match token >> 32 {
-            0 => Self::Signals,
-            1 => Self::Uevents,
-            2 => Self::Status(position),
-            3 => Self::Output(position),
-            4 => Self::Console(position),
-            _ => Self::Button(position),
-        }
+impl Post {
+    fn new(unit: Unit) -> Self {
+        Self { unit, record: Record::default(), runner: None, prober: None, notify: None }
     }
 }
 
 struct Supervisor {
     machine: Machine,
-    units: Vec<Unit>,
+    posts: Vec<Post>,
     sequence: Sequence,
-    runners: Vec<Option<Runner>>,
+    events: Events,
     buttons: Vec<(String, OwnedFd)>,
     poll: Option<OwnedFd>,
-    timers: Vec<(Instant, Timer)>,
+    timers: Timers,
+    watchdog: Option<Watchdog>,
     shell: Option<Pid>,
-    requested: Option<Instant>,
+    requested: Option<Duration>,
+}
+
+/// For the control channel.
+#[expect(dead_code, reason = "the control channel calls these")]
+impl Supervisor {
+    /// How each container is.
+    fn statuses(&self) -> impl Iterator<Item = Status<'_>> {
+        self.posts.iter().enumerate().map(|(i, post)| Status {
+            name: &post.unit.name,
+            kind: post.unit.kind,
+            state: self.sequence.state(i),
+            process: post.runner.as_ref().and_then(Runner::process),
+            started: post.record.started,
+            ready: post.record.ready,
+            restarts: self.sequence.restarts(i),
+            outcome: post.record.outcome.as_ref(),
+            says: &post.record.status,
+        })
+    }
+
+    /// Wants something of a service. False if there is none of that name.
+    fn order(&mut self, name: &str, order: Order) -> bool {
+        let service = |post: &Post| post.unit.kind == Kind::Service && post.unit.name == name;
+        let found = self.posts.iter().position(service);
+        if let Some(i) = found {
+            self.happen(Event::Order(i, order));
+        }
+        found.is_some()
+    }
 }
 
 impl Supervisor {
@@ -130,13 +160,17 @@ impl Supervisor {
         }
     }
 
-    fn watch(&self, fd: impl AsFd, source: Source, flags: EventFlags) {
-        if let Some(poll) = &self.poll {
-            let data = EventData::new_u64(source.token());
-            if epoll::add(poll, &fd, data, flags) == Err(rustix::io::Errno::EXIST) {
-                let _ = epoll::modify(poll, &fd, data, flags);
-            }
+    fn arm_watchdog(&mut self) {
+        let Machine { cmdline, consoles, loader, .. } = &mut self.machine;
+        let Some(asked) = &cmdline.watchdog else { return };
+        match Watchdog::open(asked, |module| loader.want_one(module).say(consoles)) {
+            Ok(watchdog) => self.watchdog = Some(watchdog),
+            Err(error) => consoles.say(&format!("no watchdog `{}`: {error}", asked.device)),
         }
+    }
+
+    fn watch(&self, fd: impl AsFd, source: Source, flags: EventFlags) {
+        watch(self.poll.as_ref(), fd, source, flags);
     }
 
     /// Waits for the next thing to happen and deals with it.
@@ -144,13 +178,15 @@ impl Supervisor {
         for (i, console) in self.machine.consoles.waiting() {
             self.watch(console, Source::Console(i), EventFlags::OUT | EventFlags::ONESHOT);
         }
-        let pause = self.timers.iter().map(|(due, _)| due.saturating_duration_since(Instant::now())).min();
-        for source in self.wait(pause) {
+        let pauses = [self.timers.pause(now()), self.watchdog.as_ref().map(|dog| dog.pause(now()))];
+        for source in self.wait(pauses.into_iter().flatten().min()) {
             self.hear(source);
         }
-        let now = Instant::now();
-        while let Some(at) = self.timers.iter().position(|(due, _)| *due <= now) {
-            let (_, timer) = self.timers.swap_remove(at);
+        let now = now();
+        if let Some(watchdog) = &mut self.watchdog {
+            watchdog.feed(now);
+        }
+        while let Some(timer) = self.timers.take(now) {
             self.happen(Event::Due(timer));
         }
     }
@@ -176,278 +212,39 @@ impl Supervisor {
         events.iter().map(|event| Source::of(event.data.u64())).collect()
     }
 
-    fn hear(&mut self, source: Source) {
-        match source {
-            Source::Signals => self.hear_signals(),
-            Source::Uevents => self.hear_uevents(),
-            Source::Status(i) => self.hear_child(i),
-            Source::Output(i) => self.hear_output(i),
-            Source::Console(i) => self.machine.consoles.flush(i),
-            Source::Button(i) => self.hear_button(i),
-        }
-    }
-
-    fn hear_signals(&mut self) {
-        while let Some(signal) = self.machine.signals.as_ref().and_then(sys::read_signal) {
-            let request = match signal {
-                libc::SIGUSR1 => Some((Ending::Halt, "SIGUSR1")),
-                libc::SIGUSR2 => Some((Ending::Poweroff, "SIGUSR2")),
-                libc::SIGPWR => Some((Ending::Poweroff, "SIGPWR")),
-                libc::SIGTERM => Some((Ending::Reboot, "SIGTERM")),
-                // The kernel sends it for ctrl-alt-del.
-                libc::SIGINT => Some((Ending::Reboot, "ctrl-alt-del")),
-                _ => None,
-            };
-            if let Some((ending, why)) = request {
-                self.request(ending, why);
-            }
-        }
-        self.reap();
-    }
-
-    fn request(&mut self, ending: Ending, why: &str) {
-        // One press may come by two devices, and a held key repeats.
-        let now = Instant::now();
-        if self.requested.replace(now).is_some_and(|last| now.duration_since(last) < SAME_REQUEST) {
-            return;
-        }
-        self.machine.consoles.say(&format!("{ending} asked for by {why}"));
-        self.happen(Event::Request(ending));
-    }
-
-    /// Reaps every process that has ended. Those of containers are known by pid; orphans are nobody's.
-    fn reap(&mut self) {
-        // Children tell a container's pid before they end: heard first, so that its end is not taken for an orphan's.
-        for i in 0..self.runners.len() {
-            self.hear_child(i);
-        }
-        while let Ok(Some((pid, status))) = rustix::process::wait(WaitOptions::NOHANG) {
-            if self.shell == Some(pid) {
-                self.shell = None;
-                self.happen(Event::ShellEnded);
-                continue;
-            }
-            // A child that ended after the hearing above may have said its last words since.
-            let owner = (0..self.runners.len()).find(|i| {
-                let runner = self.runners.get_mut(*i).and_then(Option::as_mut);
-                runner.is_some_and(|r| r.reaped(pid, status))
-            });
-            if let Some(i) = owner {
-                self.hear_child(i);
-                self.settle(i);
-            }
-        }
-    }
-
-    fn hear_child(&mut self, i: usize) {
-        if let Some(Some(runner)) = self.runners.get_mut(i)
-            && runner.hear()
-        {
-            self.happen(Event::Started(i));
-        }
-    }
-
-    fn hear_output(&mut self, i: usize) {
-        let (Some(Some(runner)), Some(unit)) = (self.runners.get_mut(i), self.units.get(i)) else { return };
-        let consoles = &mut self.machine.consoles;
-        runner.read(|line| echo(consoles, unit, line));
-    }
-
-    /// Deals with a container that may have ended.
-    fn settle(&mut self, i: usize) {
-        let (Some(slot), Some(unit)) = (self.runners.get_mut(i), self.units.get(i)) else { return };
-        let Some(outcome) = slot.as_ref().and_then(Runner::ended) else { return };
-        let Some(mut runner) = slot.take() else { return };
-        let consoles = &mut self.machine.consoles;
-        // What it printed last; a share is enough, since a pipe holds no more than two.
-        runner.read(|line| echo(consoles, unit, line));
-        runner.read(|line| echo(consoles, unit, line));
-        runner.output.finish(|line| echo(consoles, unit, line));
-        runner.clean_up(unit);
-        if unit.kind == Kind::Service || !outcome.is_good() {
-            tell(consoles, unit, &outcome, &runner);
-        }
-        let ran = runner.ran();
-        drop(runner);
-        self.happen(Event::Ended(i, outcome.is_good(), ran));
-    }
-
-    fn hear_button(&mut self, i: usize) {
-        let mut bytes = [0; 24 * 32];
-        let Some((name, button)) = self.buttons.get_mut(i) else { return };
-        match rustix::io::read(&*button, &mut bytes) {
-            Ok(count) if power::pressed(bytes.get(..count).unwrap_or_default()) => {
-                self.request(Ending::Poweroff, "the power button");
-            }
-            Ok(_) | Err(rustix::io::Errno::AGAIN | rustix::io::Errno::INTR) => {}
-            // The device is gone. Its place stays, so that the others keep theirs; its name may come again.
-            Err(_) => {
-                name.clear();
-                if let Some(poll) = &self.poll {
-                    let _ = epoll::delete(poll, &*button);
-                }
-            }
-        }
-    }
-
-    fn hear_uevents(&mut self) {
-        let Some(socket) = &self.machine.uevents else { return };
-        let mut wanted = BTreeSet::new();
-        let mut inputs = Vec::new();
-        let whole = read_uevents(socket, |event| {
-            if event.action == "add" {
-                wanted.extend(event.modalias.map(str::to_owned));
-                inputs.extend(event.device.and_then(|d| d.strip_prefix("input/")).map(str::to_owned));
-                if let (Some("tty"), Some(device)) = (event.subsystem, event.device)
-                    && self.machine.cmdline.consoles.iter().any(|c| c == device)
-                {
-                    self.machine.consoles.add(device);
-                }
-            }
-        });
-        if !whole {
-            // Ask all devices.
-            self.machine.loader.coldplug().say(&mut self.machine.consoles);
-        }
-        self.machine.loader.want(wanted).say(&mut self.machine.consoles);
-        for input in inputs {
-            // Events of devices that were there when init looked come late.
-            if self.buttons.iter().all(|(name, _)| *name != input)
-                && let Some(button) = power::button(&input)
-            {
-                self.watch(&button, Source::Button(self.buttons.len()), EventFlags::IN);
-                self.buttons.push((input, button));
-            }
-        }
-    }
-
     /// Tells the sequence what has happened and does what it says.
     fn happen(&mut self, event: Event) {
-        for action in self.sequence.handle(event) {
-            self.act(action);
+        let now = now();
+        let actions = self.sequence.handle(event, now);
+        for (i, state) in self.sequence.take_changes() {
+            self.note(i, state, now);
+        }
+        for action in actions {
+            self.act(action, now);
         }
     }
 
-    fn act(&mut self, action: Action) {
-        match action {
-            Action::Start(i) => self.start(i),
-            Action::Stop(i) => {
-                if let Some(Some(runner)) = self.runners.get_mut(i) {
-                    runner.stop();
-                }
-            }
-            Action::Kill(i) => {
-                if let (Some(Some(runner)), Some(unit)) = (self.runners.get_mut(i), self.units.get(i)) {
-                    let text = format!("{} `{}` did not end in time and is killed", unit.kind.word(), unit.name);
-                    self.machine.consoles.say(&text);
-                    runner.kill();
-                }
-            }
-            Action::After(time, timer) => self.timers.push((Instant::now() + time, timer)),
-            Action::Banner(i, delay) => self.banner(i, delay),
-            Action::Ready => self.ready(),
-            Action::Shell => self.start_shell(),
-            Action::End(ending) => end(&mut self.machine.consoles, ending),
+    /// Remembers that a container is in another state.
+    fn note(&mut self, i: usize, state: State, now: Duration) {
+        let Some(record) = self.posts.get_mut(i).map(|post| &mut post.record) else { return };
+        match state {
+            State::Starting => record.start(now),
+            State::Ready => record.ready = Some(now),
+            State::Stopping => record.stopped = Some(now),
+            State::Waiting | State::Running | State::Backoff | State::Down | State::Failed => {}
         }
-    }
-
-    fn start(&mut self, i: usize) {
-        let Some(unit) = self.units.get(i) else { return };
-        let abort = self.machine.cmdline.abort.as_ref() == Some(&unit.name);
-        match Runner::start(unit, abort) {
-            Ok(runner) => {
-                let (status, output) = runner.descriptors();
-                for (fd, source) in [(status, Source::Status(i)), (output, Source::Output(i))] {
-                    if let Some(fd) = fd {
-                        self.watch(fd, source, EventFlags::IN);
-                    }
-                }
-                if let Some(slot) = self.runners.get_mut(i) {
-                    *slot = Some(runner);
-                }
-            }
-            Err(error) => {
-                let text = format!("{} `{}` was not started: {error}", unit.kind.word(), unit.name);
-                self.machine.consoles.say(&text);
-                self.happen(Event::Ended(i, false, Duration::ZERO));
-            }
-        }
-    }
-
-    fn banner(&mut self, i: usize, delay: Duration) {
-        let Some(unit) = self.units.get(i) else { return };
-        let consoles = &mut self.machine.consoles;
-        let rule = "=".repeat(66);
-        consoles.say(&rule);
-        consoles.say(&format!(
-            "{} `{}` failed, as is said above; the machine does not go on",
-            unit.kind.word(),
-            unit.name
-        ));
-        consoles.say(&format!("powering off in {} s; at once by power button or ctrl-alt-del", delay.as_secs()));
-        consoles.say(&rule);
-    }
-
-    fn ready(&mut self) {
-        let now = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
-        let milliseconds = now.tv_sec.saturating_mul(1000).saturating_add(now.tv_nsec / 1_000_000);
-        let running = self.units.iter().enumerate().filter(|(i, u)| u.kind == Kind::Service && self.sequence.runs(*i));
-        let names: Vec<&str> = running.map(|(_, u)| u.name.as_str()).collect();
-        let line = format!("{READY_PREFIX}{milliseconds} ms: {}", names.join(" "));
-        self.machine.consoles.own_line(line.trim_end_matches([':', ' ']).as_bytes());
-    }
-
-    fn start_shell(&mut self) {
-        let console = self.machine.consoles.preferred().unwrap_or("console").to_owned();
-        match shell::start(&console) {
-            Ok(pid) => {
-                self.machine.consoles.say(&format!("a shell runs on {console}; when it ends, the machine goes on"));
-                self.shell = pid;
-            }
-            Err(error) => {
-                self.machine.consoles.say(&format!("no shell: {error}"));
-                self.happen(Event::ShellEnded);
-            }
-        }
+        let ended = matches!(state, State::Backoff | State::Down | State::Failed);
+        let detail = record.outcome.as_ref().filter(|_| ended).map(Outcome::to_string).unwrap_or_default();
+        self.events.add(now, Some(i), state.word(), &detail);
     }
 }
 
-/// Puts a container's line on the consoles.
-fn echo(consoles: &mut Consoles, unit: &Unit, line: &[u8]) {
-    let mut text = Vec::with_capacity(unit.name.len() + 2 + line.len());
-    text.extend_from_slice(unit.name.as_bytes());
-    text.extend_from_slice(b": ");
-    text.extend_from_slice(line);
-    consoles.line(&text);
-}
-
-/// Says how a container ended, with its last lines.
-fn tell(consoles: &mut Consoles, unit: &Unit, outcome: &Outcome, runner: &Runner) {
-    consoles.say(&format!("{} `{}` ended: {outcome}", unit.kind.word(), unit.name));
-    if !outcome.is_good() && !runner.stopping() {
-        for line in runner.output.last(LAST_LINES) {
-            let mut text = b"bootwright:   | ".to_vec();
-            text.extend_from_slice(line);
-            consoles.own_line(&text);
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn tokens_come_back() {
-        for source in [
-            Source::Signals,
-            Source::Uevents,
-            Source::Status(1),
-            Source::Output(70_000),
-            Source::Console(0),
-            Source::Button(3),
-        ] {
-            assert_eq!(Source::of(source.token()).token(), source.token());
+/// Listens to a descriptor from now on.
+fn watch(poll: Option<&OwnedFd>, fd: impl AsFd, source: Source, flags: EventFlags) {
+    if let Some(poll) = poll {
+        let data = EventData::new_u64(source.token());
+        if epoll::add(poll, &fd, data, flags) == Err(rustix::io::Errno::EXIST) {
+            let _ = epoll::modify(poll, &fd, data, flags);
         }
     }
 }

@@ -10,14 +10,13 @@ use std::io::{self, Read};
 use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::process::Stdio;
-use std::time::{Duration, Instant};
 
 use rustix::pipe::PipeFlags;
 use rustix::process::{Pid, Signal, WaitStatus, kill_process};
 
 use super::unit::Unit;
 use crate::output::Output;
-use crate::{applet, container, mounts};
+use crate::{applet, container, mounts, sys};
 
 /// Bytes that are read from a container's output at a time, so that one that floods leaves room for others.
 const SHARE: usize = 32 * 1024;
@@ -68,11 +67,14 @@ fn signal_name(signal: i32) -> Option<&'static str> {
         2 => "SIGINT",
         3 => "SIGQUIT",
         4 => "SIGILL",
+        5 => "SIGTRAP",
         6 => "SIGABRT",
         7 => "SIGBUS",
         8 => "SIGFPE",
         9 => "SIGKILL",
+        10 => "SIGUSR1",
         11 => "SIGSEGV",
+        12 => "SIGUSR2",
         13 => "SIGPIPE",
         14 => "SIGALRM",
         15 => "SIGTERM",
@@ -91,13 +93,13 @@ pub struct Runner {
     cgroup: Option<String>,
     error: Option<String>,
     started: bool,
-    stopping: bool,
+    /// The signal by which it was asked to end.
+    asked: Option<i32>,
     status: Option<File>,
     heard: Vec<u8>,
     pipe: Option<File>,
     /// What it has printed last.
     pub output: Output,
-    since: Instant,
 }
 
 impl Runner {
@@ -121,12 +123,11 @@ impl Runner {
             cgroup: None,
             error: None,
             started: false,
-            stopping: false,
+            asked: None,
             status: Some(File::from(status)),
             heard: Vec::new(),
             pipe: Some(File::from(pipe)),
             output: Output::default(),
-            since: Instant::now(),
         })
     }
 
@@ -161,8 +162,8 @@ impl Runner {
             ("pid", number) => {
                 self.process = number.parse().ok().and_then(Pid::from_raw);
                 // It was asked to end while it was being created.
-                if self.stopping {
-                    self.stop();
+                if let Some(signal) = self.asked {
+                    self.stop(signal);
                 }
             }
             ("started", _) => self.started = true,
@@ -225,32 +226,26 @@ impl Runner {
         })
     }
 
-    /// Whether it was asked to end.
-    pub fn stopping(&self) -> bool {
-        self.stopping
-    }
-
-    /// How long it has run.
-    pub fn ran(&self) -> Duration {
-        self.since.elapsed()
+    /// The container's first process, while it runs.
+    pub fn process(&self) -> Option<Pid> {
+        self.process
     }
 
     /// Asks the container to end.
-    pub fn stop(&mut self) {
-        self.stopping = true;
+    pub fn stop(&mut self, signal: i32) {
+        self.asked = Some(signal);
         let Some(process) = self.process else { return };
         let status = fs::read_to_string(format!("/proc/{}/status", process.as_raw_nonzero())).unwrap_or_default();
-        if ignores_term(&status) {
+        if ignores(&status, signal) {
             // The kernel would drop the signal; waiting for the grace period would only take time.
             self.kill();
         } else {
-            let _ = kill_process(process, Signal::TERM);
+            sys::kill(process, signal);
         }
     }
 
     /// Ends the container and the child.
     pub fn kill(&mut self) {
-        self.stopping = true;
         for pid in [self.child, self.process].into_iter().flatten() {
             let _ = kill_process(pid, Signal::KILL);
         }
@@ -289,21 +284,24 @@ impl Runner {
     }
 }
 
-fn pipe() -> io::Result<(OwnedFd, OwnedFd)> {
+/// A pipe whose reading end is for the loop.
+pub fn pipe() -> io::Result<(OwnedFd, OwnedFd)> {
     let (read, write) = rustix::pipe::pipe_with(PipeFlags::CLOEXEC)?;
     // Only init's end: the container's would surprise it.
     rustix::fs::fcntl_setfl(&read, rustix::fs::OFlags::NONBLOCK)?;
     Ok((read, write))
 }
 
-/// Whether the kernel drops SIGTERM for a process: it is the init of its pid namespace and neither catches nor blocks it
+/// Whether the kernel drops a signal for a process: it is the init of its pid namespace and neither catches nor blocks it
 /// (`/proc/PID/status`, proc(5)).
-fn ignores_term(status: &str) -> bool {
+fn ignores(status: &str, signal: i32) -> bool {
     let field = |name: &str| status.lines().find_map(|l| l.strip_prefix(name)).map(str::trim);
-    let term = 1u64 << (libc::SIGTERM - 1);
-    let has_term = |name| field(name).and_then(|mask| u64::from_str_radix(mask, 16).ok()).is_none_or(|m| m & term != 0);
+    let bit = u32::try_from(signal - 1).ok().and_then(|shift| 1u64.checked_shl(shift)).unwrap_or(0);
+    let has = |name| field(name).and_then(|mask| u64::from_str_radix(mask, 16).ok()).is_none_or(|m| m & bit != 0);
     let ids: Vec<&str> = field("NSpid:").unwrap_or_default().split_ascii_whitespace().collect();
-    ids.len() > 1 && ids.last() == Some(&"1") && !has_term("SigCgt:") && !has_term("SigBlk:")
+    // SIGKILL and SIGSTOP of the parent namespace reach even an init.
+    let forced = [libc::SIGKILL, libc::SIGSTOP].contains(&signal);
+    ids.len() > 1 && ids.last() == Some(&"1") && !forced && !has("SigCgt:") && !has("SigBlk:")
 }
 
 #[cfg(test)]
@@ -323,7 +321,7 @@ mod tests {
     }
 
     #[test]
-    fn the_init_of_a_namespace_that_does_not_catch_sigterm_would_never_get_it() {
+    fn the_init_of_a_namespace_never_gets_a_signal_that_it_does_not_catch() {
         let status = |ids: &str, blocked: &str, caught: &str| {
             format!("Name:\tsleep\nNSpid:\t{ids}\nSigBlk:\t{blocked}\nSigIgn:\t0\nSigCgt:\t{caught}\n")
         };
@@ -336,8 +334,11 @@ mod tests {
             ("70", none, none, false),
             ("1", none, none, false),
         ] {
-            assert_eq!(ignores_term(&status(ids, blocked, caught)), expected, "{ids} {blocked} {caught}");
+            let status = status(ids, blocked, caught);
+            assert_eq!(ignores(&status, libc::SIGTERM), expected, "{ids} {blocked} {caught}");
+            assert_eq!(ignores(&status, libc::SIGQUIT), ids == "70\t1", "another signal: {ids} {blocked} {caught}");
+            assert!(!ignores(&status, libc::SIGKILL));
         }
-        assert!(!ignores_term(""), "a process that is gone");
+        assert!(!ignores("", libc::SIGTERM), "a process that is gone");
     }
 }

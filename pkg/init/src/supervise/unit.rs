@@ -45,8 +45,8 @@ pub struct Unit {
     pub name: String,
     /// Its directory's name.
     pub directory: String,
-    /// What happens when it fails.
-    pub onfail: OnFail,
+    /// How it is looked after.
+    pub supervision: Supervision,
 }
 
 impl Unit {
@@ -67,13 +67,16 @@ pub fn discover(onfail: Option<OnFail>) -> (Vec<Unit>, Vec<String>) {
             entries.filter(|e| e.path().is_dir()).filter_map(|e| e.file_name().into_string().ok()).collect();
         for directory in in_order(names) {
             let name = if kind == Kind::Service { directory.as_str() } else { place(&directory).1 }.to_owned();
-            let mut unit = Unit { kind, name, directory, onfail: default_onfail(kind) };
-            match own_onfail(&unit.bundle()) {
-                Ok(own) => unit.onfail = own.unwrap_or(unit.onfail),
+            let mut unit = Unit { kind, name, directory, supervision: Supervision::default() };
+            match supervision(&unit.bundle()) {
+                Ok(own) => unit.supervision = own,
                 Err(trouble) => troubles.push(trouble),
             }
-            if let (Kind::Onboot, Some(onfail)) = (kind, onfail) {
-                unit.onfail = onfail;
+            if unit.supervision.version > Supervision::VERSION {
+                troubles.push(format!("{} `{}` asks for more than this init can do", kind.word(), unit.name));
+            }
+            if kind == Kind::Onboot {
+                unit.supervision.onfail = onfail.or(unit.supervision.onfail);
             }
             units.push(unit);
         }
@@ -81,15 +84,10 @@ pub fn discover(onfail: Option<OnFail>) -> (Vec<Unit>, Vec<String>) {
     (units, troubles)
 }
 
-fn default_onfail(kind: Kind) -> OnFail {
-    if kind == Kind::Onboot { OnFail::Stop } else { OnFail::Continue }
-}
-
-fn own_onfail(bundle: &Path) -> Result<Option<OnFail>, String> {
+fn supervision(bundle: &Path) -> Result<Supervision, String> {
     let path = bundle.join(SUPERVISION_JSON);
-    let Ok(bytes) = fs::read(&path) else { return Ok(None) };
-    let supervision: Result<Supervision, _> = serde_json::from_slice(&bytes);
-    supervision.map(|s| s.onfail).map_err(|error| format!("`{}` is not valid: {error}", path.display()))
+    let Ok(bytes) = fs::read(&path) else { return Ok(Supervision::default()) };
+    serde_json::from_slice(&bytes).map_err(|error| format!("`{}` is not valid: {error}", path.display()))
 }
 
 /// Sorts by number, then by name: 1000 comes after 999.

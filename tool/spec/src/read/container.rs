@@ -2,12 +2,13 @@
 
 use serde_json::{Map, Number, Value as Json};
 
+use super::supervision::{on_fail, restart, stop};
 use super::{Reader, flag, integer, items, mode, owner, plain, spanned, strings, text, texts};
 use crate::keys::{Kind, RESOURCES};
 use crate::node::{Node, Value};
 use crate::validate::head;
 use crate::{
-    Bind, BindNs, ContainerConfig, Device, Diagnostic, IdMapping, Interface, Landlock, Mount, Namespaces, OnFail,
+    Bind, BindNs, ContainerConfig, Device, Diagnostic, IdMapping, Interface, Landlock, Mount, Namespaces,
     RuntimeConfig, Spanned, values,
 };
 
@@ -87,6 +88,13 @@ impl Reader<'_> {
             onfail: node
                 .get("onfail")
                 .and_then(|node| Some(Spanned { value: on_fail(node.text()?)?, span: node.span })),
+            restart: node.get("restart").and_then(restart),
+            after: texts(node, "after"),
+            requires: texts(node, "requires"),
+            ready: node.get("ready").and_then(|node| self.ready(node)),
+            health: node.get("health").and_then(|node| self.health(node)),
+            stop: node.get("stop").and_then(stop),
+            parallel: flag(node, "parallel"),
         }
     }
 
@@ -191,19 +199,6 @@ const DEFAULT_DESTINATIONS: &[(&str, &str)] = &[
     ("mqueue", "/dev/mqueue"),
 ];
 
-/// The word of `onfail`.
-pub(crate) fn on_fail(word: &str) -> Option<OnFail> {
-    Some(match word {
-        "continue" => OnFail::Continue,
-        "retry" => OnFail::Retry,
-        "stop" => OnFail::Stop,
-        "reboot" => OnFail::Reboot,
-        "poweroff" => OnFail::Poweroff,
-        "shell" => OnFail::Shell,
-        _ => return None,
-    })
-}
-
 fn namespace(node: &Node, key: &str) -> Option<Spanned<String>> {
     // LinuxKit cannot clear a namespace: an empty string is as good as none.
     text(node, key).filter(|text| !text.is_empty())
@@ -288,6 +283,10 @@ fn json(node: &Node, kind: &Kind) -> Option<Json> {
         Kind::OneOrMore(kind) => match &node.value {
             Value::List(list) => Json::Array(list.iter().filter_map(|node| json(node, kind)).collect()),
             _ => json(node, kind)?,
+        },
+        Kind::WordOr(_, shape) => match &node.value {
+            Value::Map(_) => json(node, &Kind::Map(shape))?,
+            _ => Json::String(node.text()?.to_owned()),
         },
         Kind::Flag => Json::Bool(values::flag(node.text()?)?),
         Kind::Integer(min, max) => Json::Number(Number::from(values::integer(node.text()?, *min, *max).ok()?)),

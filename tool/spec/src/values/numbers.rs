@@ -1,4 +1,6 @@
-//! Numbers, modes, ids and booleans: what a plain scalar may be where one of them is wanted.
+//! Numbers, durations, modes, ids and booleans: what a plain scalar may be where one of them is wanted.
+
+use std::time::Duration;
 
 use super::{Complaint, complain, quoted};
 use crate::Owner;
@@ -82,6 +84,35 @@ pub(crate) fn size(text: &str) -> Result<u64, Complaint> {
         Some(bytes) => Ok(bytes),
         None => complain(format!("{} is not a size", quoted(text)), "bytes, or with a unit: `512K`, `64M`, `2G`"),
     }
+}
+
+/// Units of durations, and their milliseconds; the largest last.
+const UNITS: [(&str, u64); 4] = [("ms", 1), ("s", 1000), ("m", 60_000), ("h", 3_600_000)];
+
+/// Parses a duration: a whole number and its unit.
+pub(crate) fn duration(text: &str) -> Result<Duration, Complaint> {
+    let (digits, unit) = text.split_at(text.bytes().take_while(u8::is_ascii_digit).count());
+    let unit = UNITS.iter().find(|(name, _)| *name == unit);
+    let milliseconds =
+        unit.and_then(|(_, factor)| digits.parse::<u32>().ok()?.checked_mul(u32::try_from(*factor).ok()?));
+    match milliseconds {
+        Some(0) => complain(format!("{} is no time at all", quoted(text)), "at least `1ms`"),
+        Some(milliseconds) => Ok(Duration::from_millis(milliseconds.into())),
+        None if unit.is_some() && !digits.is_empty() => {
+            complain(format!("the duration {} is too long", quoted(text)), "at most `1000h`")
+        }
+        None => complain(
+            format!("{} is not a duration", quoted(text)),
+            "a whole number and its unit: `500ms`, `10s`, `2m`, `1h`",
+        ),
+    }
+}
+
+/// A duration as it is written, with the largest unit that leaves a whole number.
+pub(crate) fn duration_text(duration: Duration) -> String {
+    let milliseconds = u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
+    let whole = UNITS.iter().rev().find(|(_, factor)| milliseconds.is_multiple_of(*factor));
+    whole.map_or_else(|| format!("{milliseconds}ms"), |(name, factor)| format!("{}{name}", milliseconds / factor))
 }
 
 /// A range in words.

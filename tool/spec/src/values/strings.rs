@@ -67,6 +67,15 @@ const RLIMITS: &[&str] = &[
     "RLIMIT_STACK",
 ];
 
+/// Signals by their names without `SIG`, in the order of their numbers, which those of amd64 and arm64 are; 1 first.
+const SIGNALS: [&str; 31] = [
+    "HUP", "INT", "QUIT", "ILL", "TRAP", "ABRT", "BUS", "FPE", "KILL", "USR1", "SEGV", "USR2", "PIPE", "ALRM", "TERM",
+    "STKFLT", "CHLD", "CONT", "STOP", "TSTP", "TTIN", "TTOU", "URG", "XCPU", "XFSZ", "VTALRM", "PROF", "WINCH", "IO",
+    "PWR", "SYS",
+];
+/// The first and the last real-time signal, as the C library counts them.
+const REAL_TIME: (i32, i32) = (34, 64);
+
 /// Architectures by Go's names.
 pub(super) const ARCHITECTURES: &[&str] = &["amd64", "arm64", "riscv64", "s390x", "ppc64le"];
 
@@ -313,4 +322,42 @@ pub(super) fn platform(text: &str) -> Result<(), Complaint> {
         return Ok(());
     }
     complain(format!("{} is not a platform", quoted(text)), "expected `os/architecture`, such as `linux/arm64`")
+}
+
+pub(super) fn url_path(text: &str) -> Result<(), Complaint> {
+    if text.starts_with('/') && text.bytes().all(|byte| byte.is_ascii_graphic()) {
+        return Ok(());
+    }
+    complain(format!("{} is not the path of a page", quoted(text)), "it starts with `/` and holds no white space")
+}
+
+/// A signal's number: by name (`SIGTERM`, `TERM`), by number, or `SIGRTMIN+3`.
+pub(crate) fn signal(text: &str) -> Result<i32, Complaint> {
+    let name = text.strip_prefix("SIG").unwrap_or(text);
+    let (first, last) = REAL_TIME;
+    let number = match name.split_once(['+', '-']) {
+        Some(("RTMIN", more)) if name.contains('+') => more.parse().ok().map(|more: u8| first + i32::from(more)),
+        Some(("RTMAX", less)) if name.contains('-') => less.parse().ok().map(|less: u8| last - i32::from(less)),
+        _ => match name {
+            "RTMIN" => Some(first),
+            "RTMAX" => Some(last),
+            _ => (1..).zip(SIGNALS).find(|(_, known)| *known == name).map(|(number, _)| number).or(name.parse().ok()),
+        },
+    };
+    match number {
+        Some(number) if (1..=last).contains(&number) => Ok(number),
+        _ => {
+            let message = format!("unknown signal {}", quoted(text));
+            match nearest(name, SIGNALS.into_iter()) {
+                Some(near) => complain(message, format!("did you mean `SIG{near}`?")),
+                None => complain(message, "a name such as `SIGTERM` or `SIGRTMIN+3`, or a number"),
+            }
+        }
+    }
+}
+
+/// A signal as it is written.
+pub(crate) fn signal_text(number: i32) -> String {
+    let index = usize::try_from(number - 1).ok();
+    index.and_then(|index| SIGNALS.get(index)).map_or_else(|| number.to_string(), |name| format!("SIG{name}"))
 }

@@ -1,0 +1,19 @@
+//! A service that says by sd_notify(3) what it does and, after a while, that it is ready. Compiled by the story with rustc for
+//! musl; it depends on nothing.
+
+use std::os::unix::net::UnixDatagram;
+use std::time::Duration;
+
+fn main() {
+    let place = std::env::var("NOTIFY_SOCKET").expect("init names the socket");
+    let socket = UnixDatagram::unbound().expect("a socket");
+    let say = |text: &str| socket.send_to(text.as_bytes(), &place).expect("init hears");
+    say("STATUS=loading");
+    println!("loading");
+    std::thread::sleep(Duration::from_secs(1));
+    println!("loaded");
+    say("STATUS=serving\nREADY=1");
+    loop {
+        std::thread::park();
+    }
+}
