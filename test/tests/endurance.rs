@@ -42,7 +42,7 @@ fn nothing_that_a_container_does_ends_the_machine() {
     machine.is_ready();
     machine.sees_all(&[
         "forks: no more processes",
-        &format!("{}signal 9 (SIGKILL)", words::ended("service", "eats")),
+        &format!("{}signal 9 (SIGKILL), out of memory", words::ended("service", "eats")),
         "late: starts late",
     ]);
     println!("{:.0} CPU seconds", machine.cpu_seconds());

@@ -105,7 +105,8 @@ fn limits_are_the_kernels() {
         )
         .service(
             Entry::shell("eater", "dd if=/dev/zero of=/dev/null bs=200M count=1; echo ate")
-                .key("resources", "{memory: {limit: 20971520}}"),
+                .key("resources", "{memory: {limit: 20971520}}")
+                .key("restart", "never"),
         )
         .service(Entry::shell("web", "trap 'echo ends in order; exit' TERM; while :; do sleep 1; done"))
         .build();
@@ -117,7 +118,7 @@ fn limits_are_the_kernels() {
     let mut machine = built.boot().disk(&disk.display().to_string()).start();
     machine.is_ready();
     // Both processes of the container are killed, or the shell would go on.
-    machine.sees(&format!("{}signal 9 (SIGKILL)", words::ended("service", "eater")));
+    machine.sees(&format!("{}signal 9 (SIGKILL), out of memory", words::ended("service", "eater")));
     for (name, expected) in [
         ("default", &["memory.oom.group 1", "memory.max max", "a quarter of processes"][..]),
         (

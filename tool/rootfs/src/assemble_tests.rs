@@ -280,7 +280,7 @@ fn what_only_our_init_does_is_in_a_file_of_ours() {
     bench.spec.volumes = vec![volume("plain", false), Volume { size: Some(1 << 20), ..volume("small", false) }];
     let machine = bench.machine();
     let of = |at: &str| json(&machine, &format!("containers/{at}"));
-    assert_eq!(of("services/locked/bootwright.json"), json!({"version": 1, "landlock": {"execute": ["/bin"]}}));
+    assert_eq!(of("services/locked/bootwright.json"), json!({"version": 2, "landlock": {"execute": ["/bin"]}}));
     assert_eq!(of("volumes/small/bootwright.json"), json!({"version": 1, "size": 1 << 20}));
     assert!(kind(&machine, "containers/volumes/plain/bootwright.json").is_none());
     // The kernel takes Landlock from whoever gave up new privileges, or could mount.

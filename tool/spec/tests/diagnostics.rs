@@ -553,7 +553,7 @@ fn problems_of_all_files_come_together() {
       |                                  ^^^ did you mean `cwd`?
       = hint: allowed here: `additionalGids`, `after`, `ambient`, `annotations`, `binds`, `binds.add`,
               `capabilities`, `capabilities.add`, `cgroupns`, `cgroupsPath`, `command`, `cwd`,
-              `devices`, `env`, `gid`, `gidMappings`, `health`, `hostname`, `image`, `ipc`,
+              `devices`, `env`, `gid`, `gidMappings`, `health`, `hostname`, `image`, `ipc`, `landlock`,
               `maskedPaths`, `mounts`, `name`, `net`, `noNewPrivileges`, `onfail`, `oomScoreAdj`,
               `parallel`, `pid`, `readonly`, `readonlyPaths`, `ready`, `requires`, `resources`,
               `restart`, `rlimits`, `rootfsPropagation`, `runtime`, `seccomp`, `stop`, `sysctl`,
@@ -605,10 +605,10 @@ fn labels_are_checked_by_the_same_table() {
       |  ^^^^^^ belongs into the spec that uses the image
       = hint: allowed here: `additionalGids`, `after`, `ambient`, `annotations`, `binds`, `binds.add`,
               `capabilities`, `capabilities.add`, `cgroupns`, `cgroupsPath`, `command`, `cwd`,
-              `devices`, `env`, `gid`, `gidMappings`, `health`, `hostname`, `ipc`, `maskedPaths`,
-              `mounts`, `net`, `noNewPrivileges`, `onfail`, `oomScoreAdj`, `parallel`, `pid`,
-              `readonly`, `readonlyPaths`, `ready`, `requires`, `resources`, `restart`, `rlimits`,
-              `rootfsPropagation`, `runtime`, `seccomp`, `stop`, `sysctl`, `tmpfs`, `uid`,
+              `devices`, `env`, `gid`, `gidMappings`, `health`, `hostname`, `ipc`, `landlock`,
+              `maskedPaths`, `mounts`, `net`, `noNewPrivileges`, `onfail`, `oomScoreAdj`, `parallel`,
+              `pid`, `readonly`, `readonlyPaths`, `ready`, `requires`, `resources`, `restart`,
+              `rlimits`, `rootfsPropagation`, `runtime`, `seccomp`, `stop`, `sysctl`, `tmpfs`, `uid`,
               `uidMappings`, `userns`, `uts`
 
     error: unknown key `capability`
@@ -651,10 +651,10 @@ fn packages_are_checked_by_the_same_table() {
       |   ^^^^^ belongs into the spec that uses the image
       = hint: allowed here: `additionalGids`, `after`, `ambient`, `annotations`, `binds`, `binds.add`,
               `capabilities`, `capabilities.add`, `cgroupns`, `cgroupsPath`, `command`, `cwd`,
-              `devices`, `env`, `gid`, `gidMappings`, `health`, `hostname`, `ipc`, `maskedPaths`,
-              `mounts`, `net`, `noNewPrivileges`, `onfail`, `oomScoreAdj`, `parallel`, `pid`,
-              `readonly`, `readonlyPaths`, `ready`, `requires`, `resources`, `restart`, `rlimits`,
-              `rootfsPropagation`, `runtime`, `seccomp`, `stop`, `sysctl`, `tmpfs`, `uid`,
+              `devices`, `env`, `gid`, `gidMappings`, `health`, `hostname`, `ipc`, `landlock`,
+              `maskedPaths`, `mounts`, `net`, `noNewPrivileges`, `onfail`, `oomScoreAdj`, `parallel`,
+              `pid`, `readonly`, `readonlyPaths`, `ready`, `requires`, `resources`, `restart`,
+              `rlimits`, `rootfsPropagation`, `runtime`, `seccomp`, `stop`, `sysctl`, `tmpfs`, `uid`,
               `uidMappings`, `userns`, `uts`
 
     error: `config.capabilities[0]`: unknown capability `CAP_NET`

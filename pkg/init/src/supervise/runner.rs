@@ -28,6 +28,8 @@ pub enum Outcome {
     Exited(i32),
     /// By a signal.
     Killed(i32),
+    /// By the kernel, because there was no more memory for it.
+    OutOfMemory,
     /// It never ran.
     NotStarted(String),
 }
@@ -52,6 +54,7 @@ impl fmt::Display for Outcome {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Exited(code) => write!(f, "exit code {code}"),
+            Self::OutOfMemory => f.write_str("signal 9 (SIGKILL), out of memory"),
             Self::Killed(signal) => match signal_name(*signal) {
                 Some(name) => write!(f, "signal {signal} ({name})"),
                 None => write!(f, "signal {signal}"),
@@ -206,11 +209,20 @@ impl Runner {
             true
         } else if self.process == Some(pid) {
             self.process = None;
-            self.outcome = Some(Outcome::of(status));
+            let outcome = Outcome::of(status);
+            let starved = outcome == Outcome::Killed(libc::SIGKILL) && self.ran_out_of_memory();
+            self.outcome = Some(if starved { Outcome::OutOfMemory } else { outcome });
             true
         } else {
             false
         }
+    }
+
+    /// Whether the kernel killed any of its processes for want of memory (`memory.events`, cgroup-v2.rst).
+    fn ran_out_of_memory(&self) -> bool {
+        let events = self.cgroup_directory().and_then(|c| fs::read_to_string(format!("{c}/memory.events")).ok());
+        let killed = events.as_deref().and_then(|e| e.lines().find_map(|line| line.strip_prefix("oom_kill ")));
+        killed.is_some_and(|count| count != "0")
     }
 
     /// How it ended, when it has.
@@ -314,6 +326,7 @@ mod tests {
             (Outcome::Exited(3), "exit code 3"),
             (Outcome::Killed(9), "signal 9 (SIGKILL)"),
             (Outcome::Killed(40), "signal 40"),
+            (Outcome::OutOfMemory, "signal 9 (SIGKILL), out of memory"),
             (Outcome::NotStarted("no".to_owned()), "not started: no"),
         ] {
             assert_eq!(outcome.to_string(), text);
