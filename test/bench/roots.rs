@@ -24,9 +24,9 @@ pub(crate) fn roots(runs: usize) {
                 let [kernel_bytes, initrd_bytes] = [artefact.kernel(), artefact.initrd()]
                     .map(|path| path.and_then(|p| fs::metadata(p).ok()).map_or(0, |m| m.len()));
                 let together = (kernel_bytes + initrd_bytes) as f64 / f64::from(1 << 20);
-                let smallest = boot::bisect(32, 256, |mib| built.boot_unchecked().memory(mib), service);
+                let smallest = boot::bisect(32, 256, |mib| built.boot_unchecked().memory(mib).network(), service);
                 let cpu = (0..runs).map(|_| {
-                    let machine = built.boot().memory(512).start();
+                    let machine = built.boot().memory(512).network().start();
                     machine.sees(service);
                     machine.cpu_seconds()
                 });
