@@ -12,6 +12,7 @@ mod compress;
 pub mod container;
 mod content;
 pub mod cpio;
+mod crc32c;
 pub mod disk;
 pub mod erofs;
 mod error;

@@ -20,7 +20,12 @@ pub(crate) fn exceeded(path: &TreePath, placed: &Placed, name_max: usize) -> Opt
     if let Some(part) = name.split(|b| *b == b'/').find(|part| part.len() > name_max) {
         return Some(format!("a name of {} bytes, {name_max} at most", part.len()));
     }
-    match &placed.node.kind {
+    kind_exceeded(&placed.node.kind)
+}
+
+/// Why a link's target or a device's number is too much for every format; none if it is not.
+pub(crate) fn kind_exceeded(kind: &Kind) -> Option<String> {
+    match kind {
         Kind::Symlink(target) if target.len() >= PATH_MAX => {
             Some(format!("a symbolic link's target of {} bytes, {} at most", target.len(), PATH_MAX - 1))
         }

@@ -8,17 +8,14 @@ use bootwright_rootfs::{Machine, Placed};
 use super::format::{ENTRY_LEN, HEADER_LEN};
 use super::xattrs;
 use crate::content::component_name;
-use crate::cpio::PATH_MAX;
 use crate::error::Misfit;
+use crate::limits;
 
 /// Longest name in a listing. Linux opens names of 255 bytes only, but lists the longer ones.
 const NAME_MAX: usize = 256;
 /// Longest name and value of an extended attribute in Linux (`XATTR_NAME_MAX`, `XATTR_SIZE_MAX`).
 const XATTR_NAME_MAX: usize = 255;
 const XATTR_VALUE_MAX: usize = 64 << 10;
-/// Majors and minors as the kernel packs them into 32 bits (`new_encode_dev`).
-const MAJOR_MAX: u32 = (1 << 12) - 1;
-const MINOR_MAX: u32 = (1 << 20) - 1;
 /// Distinct owners and groups: their number has 16 bits in the superblock.
 const IDS_MAX: usize = 0xffff;
 /// Bytes of inodes and of listings: positions in their tables have 32 bits, and stored blocks take a little more than they hold.
@@ -79,16 +76,5 @@ fn what(path: &TreePath, placed: &Placed) -> Option<String> {
             return Some(format!("extended attribute `{shown}` of {} bytes, {XATTR_VALUE_MAX} at most", value.len()));
         }
     }
-    match &placed.node.kind {
-        Kind::Symlink(target) if target.len() >= PATH_MAX => {
-            Some(format!("a symbolic link's target of {} bytes, {} at most", target.len(), PATH_MAX - 1))
-        }
-        Kind::Symlink(target) if target.is_empty() => Some("a symbolic link to nothing".to_owned()),
-        Kind::CharDevice { major, minor } | Kind::BlockDevice { major, minor }
-            if *major > MAJOR_MAX || *minor > MINOR_MAX =>
-        {
-            Some(format!("device {major}:{minor}, {MAJOR_MAX}:{MINOR_MAX} at most"))
-        }
-        _ => None,
-    }
+    limits::kind_exceeded(&placed.node.kind)
 }
