@@ -21,7 +21,7 @@ TEST_NEEDS  := docker-registry skopeo apache2-utils openssl cpio lz4 zstd xz-uti
 LINT_NEEDS  := python3-venv
 
 # Boot tests: what machines do, and how they are booted. `test` and `test-formats` together run all but tiny.
-STORIES        := containers examples foreign_init labels memory onfail run segments shutdown
+STORIES        := containers control examples foreign_init labels memory onfail run segments shutdown
 FORMAT_STORIES := bios formats root_image uki
 
 # Property tests try the same cases on every run: a change is judged by what it does, not by luck. Others are tried by hand with

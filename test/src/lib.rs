@@ -5,6 +5,7 @@
 //! All stories of a run share one store below the target directory, so packages are made once; at most two machines run
 //! at a time, whatever number of tests and test processes there is. What the machine says and takes is in [`words`].
 
+mod ctl;
 mod firmware;
 mod image;
 mod initrd;
@@ -17,6 +18,7 @@ mod story;
 mod verb;
 pub mod words;
 
+pub use ctl::{Ctl, CtlRun};
 pub use firmware::{Firmware, FirmwareRun};
 pub use image::{ImageBuilder, NET_BIND_SERVICE};
 pub use initrd::CpioEntry;

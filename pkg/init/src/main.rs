@@ -9,9 +9,12 @@
 mod applet;
 mod boot;
 mod container;
+mod control;
+mod journal;
 mod link;
 mod mounts;
 mod output;
+mod report;
 mod supervise;
 mod sys;
 

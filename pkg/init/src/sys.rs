@@ -46,3 +46,26 @@ pub fn default_signals() {
         libc::signal(libc::SIGPIPE, libc::SIG_DFL);
     }
 }
+
+/// Listens for connections by vsock (vsock(7)) from anywhere.
+pub fn listen_vsock(port: u32) -> io::Result<OwnedFd> {
+    // SAFETY: the address is a plain value whose exact size is passed, and the descriptor is owned as soon as there is one.
+    unsafe {
+        let fd = libc::socket(libc::AF_VSOCK, libc::SOCK_STREAM | libc::SOCK_CLOEXEC | libc::SOCK_NONBLOCK, 0);
+        if fd < 0 {
+            return Err(io::Error::last_os_error());
+        }
+        let socket = OwnedFd::from_raw_fd(fd);
+        let mut address: libc::sockaddr_vm = mem::zeroed();
+        address.svm_family = libc::AF_VSOCK as libc::sa_family_t;
+        address.svm_port = port;
+        address.svm_cid = libc::VMADDR_CID_ANY;
+        let size = size_of::<libc::sockaddr_vm>() as libc::socklen_t;
+        if libc::bind(socket.as_raw_fd(), (&raw const address).cast(), size) != 0
+            || libc::listen(socket.as_raw_fd(), 8) != 0
+        {
+            return Err(io::Error::last_os_error());
+        }
+        Ok(socket)
+    }
+}

@@ -6,6 +6,7 @@
 //! the [`Manifest`] of the whole machine. The builder writes, init reads, and both use these types.
 
 mod boot;
+pub mod control;
 mod ending;
 mod glob;
 mod left_out;

@@ -4,6 +4,7 @@
 //! containers print (pipes), consoles that can take more, power buttons (evdev). Nothing is polled, nothing blocks, and
 //! there is one thread. What to do is decided in `sequence`, without side effects; here it is done.
 
+mod answers;
 mod power;
 mod runner;
 mod sequence;
@@ -15,12 +16,14 @@ use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::time::{Duration, Instant};
 
+use bootwright_bundle::control::Stream;
 use bootwright_bundle::{Ending, READY_PREFIX};
 use bootwright_early::{Consoles, end, read_uevents};
 use rustix::event::epoll::{self, EventData, EventFlags};
 use rustix::process::{Pid, WaitOptions};
 
 use crate::boot::Machine;
+use crate::control::Desk;
 use crate::sys;
 
 use runner::{Outcome, Runner};
@@ -41,8 +44,10 @@ pub fn signals() -> io::Result<OwnedFd> {
 }
 
 /// Runs the machine until it ends.
-pub fn run(machine: Machine) -> ! {
-    let (units, troubles) = unit::discover(machine.cmdline.onfail);
+pub fn run(mut machine: Machine) -> ! {
+    let (units, mut troubles) = unit::discover(machine.cmdline.onfail);
+    let report = std::mem::take(&mut machine.report);
+    let desk = Desk::new(units.iter().map(|unit| unit.name.as_str()), report, &mut troubles);
     // A child per processor: creating a container is work, and each child needs memory.
     let width = std::thread::available_parallelism().map_or(2, |n| n.get().max(2));
     let sequence = Sequence::new(&units, width, machine.cmdline.onfail_delay);
@@ -52,6 +57,7 @@ pub fn run(machine: Machine) -> ! {
         units,
         sequence,
         runners,
+        desk,
         buttons: power::buttons(),
         poll: epoll::create(epoll::CreateFlags::CLOEXEC).ok(),
         timers: Vec::new(),
@@ -77,6 +83,7 @@ enum Source {
     Output(usize),
     Console(usize),
     Button(usize),
+    Desk(usize),
 }
 
 impl Source {
@@ -88,6 +95,7 @@ impl Source {
             Self::Output(i) => (3, i),
             Self::Console(i) => (4, i),
             Self::Button(i) => (5, i),
+            Self::Desk(i) => (6, i),
         };
         (kind << 32) | (position as u64 & 0xffff_ffff)
     }
@@ -100,7 +108,17 @@ impl Source {
             2 => Self::Status(position),
             3 => Self::Output(position),
             4 => Self::Console(position),
+            6 => Self::Desk(position),
             _ => Self::Button(position),
+        }
+    }
+}
+
+fn watch(poll: Option<&OwnedFd>, fd: impl AsFd, source: Source, flags: EventFlags) {
+    if let Some(poll) = poll {
+        let data = EventData::new_u64(source.token());
+        if epoll::add(poll, &fd, data, flags) == Err(rustix::io::Errno::EXIST) {
+            let _ = epoll::modify(poll, &fd, data, flags);
         }
     }
 }
@@ -110,6 +128,7 @@ struct Supervisor {
     units: Vec<Unit>,
     sequence: Sequence,
     runners: Vec<Option<Runner>>,
+    desk: Desk,
     buttons: Vec<(String, OwnedFd)>,
     poll: Option<OwnedFd>,
     timers: Vec<(Instant, Timer)>,
@@ -131,12 +150,7 @@ impl Supervisor {
     }
 
     fn watch(&self, fd: impl AsFd, source: Source, flags: EventFlags) {
-        if let Some(poll) = &self.poll {
-            let data = EventData::new_u64(source.token());
-            if epoll::add(poll, &fd, data, flags) == Err(rustix::io::Errno::EXIST) {
-                let _ = epoll::modify(poll, &fd, data, flags);
-            }
-        }
+        watch(self.poll.as_ref(), fd, source, flags);
     }
 
     /// Waits for the next thing to happen and deals with it.
@@ -144,7 +158,12 @@ impl Supervisor {
         for (i, console) in self.machine.consoles.waiting() {
             self.watch(console, Source::Console(i), EventFlags::OUT | EventFlags::ONESHOT);
         }
-        let pause = self.timers.iter().map(|(due, _)| due.saturating_duration_since(Instant::now())).min();
+        self.desk.turn(&mut self.machine.consoles);
+        for (i, fd, flags) in self.desk.watches() {
+            watch(self.poll.as_ref(), fd, Source::Desk(i), flags);
+        }
+        let dues = self.timers.iter().map(|(due, _)| *due).chain(self.desk.due());
+        let pause = dues.map(|due| due.saturating_duration_since(Instant::now())).min();
         for source in self.wait(pause) {
             self.hear(source);
         }
@@ -184,6 +203,11 @@ impl Supervisor {
             Source::Output(i) => self.hear_output(i),
             Source::Console(i) => self.machine.consoles.flush(i),
             Source::Button(i) => self.hear_button(i),
+            Source::Desk(i) => {
+                while let Some(call) = self.desk.hear(i) {
+                    self.answer(call);
+                }
+            }
         }
     }
 
@@ -227,6 +251,9 @@ impl Supervisor {
                 self.happen(Event::ShellEnded);
                 continue;
             }
+            if self.desk.reaped(pid) {
+                continue;
+            }
             // A child that ended after the hearing above may have said its last words since.
             let owner = (0..self.runners.len()).find(|i| {
                 let runner = self.runners.get_mut(*i).and_then(Option::as_mut);
@@ -243,14 +270,16 @@ impl Supervisor {
         if let Some(Some(runner)) = self.runners.get_mut(i)
             && runner.hear()
         {
+            self.desk.report.started(i, runner.cgroup());
+            self.desk.report.unit_ready(i);
             self.happen(Event::Started(i));
         }
     }
 
     fn hear_output(&mut self, i: usize) {
         let (Some(Some(runner)), Some(unit)) = (self.runners.get_mut(i), self.units.get(i)) else { return };
-        let consoles = &mut self.machine.consoles;
-        runner.read(|line| echo(consoles, unit, line));
+        let (consoles, desk) = (&mut self.machine.consoles, &mut self.desk);
+        runner.read(|line| echo(consoles, desk, (i, unit), line));
     }
 
     /// Deals with a container that may have ended.
@@ -258,11 +287,12 @@ impl Supervisor {
         let (Some(slot), Some(unit)) = (self.runners.get_mut(i), self.units.get(i)) else { return };
         let Some(outcome) = slot.as_ref().and_then(Runner::ended) else { return };
         let Some(mut runner) = slot.take() else { return };
-        let consoles = &mut self.machine.consoles;
+        let (consoles, desk) = (&mut self.machine.consoles, &mut self.desk);
         // What it printed last; a share is enough, since a pipe holds no more than two.
-        runner.read(|line| echo(consoles, unit, line));
-        runner.read(|line| echo(consoles, unit, line));
-        runner.output.finish(|line| echo(consoles, unit, line));
+        runner.read(|line| echo(consoles, desk, (i, unit), line));
+        runner.read(|line| echo(consoles, desk, (i, unit), line));
+        runner.output.finish(|line| echo(consoles, desk, (i, unit), line));
+        desk.report.ended(i, outcome.to_string());
         runner.clean_up(unit);
         if unit.kind == Kind::Service || !outcome.is_good() {
             tell(consoles, unit, &outcome, &runner);
@@ -294,7 +324,10 @@ impl Supervisor {
         let Some(socket) = &self.machine.uevents else { return };
         let mut wanted = BTreeSet::new();
         let mut inputs = Vec::new();
+        let mut ports = false;
         let whole = read_uevents(socket, |event| {
+            // A port has its name only when it changes.
+            ports |= event.subsystem == Some("virtio-ports");
             if event.action == "add" {
                 wanted.extend(event.modalias.map(str::to_owned));
                 inputs.extend(event.device.and_then(|d| d.strip_prefix("input/")).map(str::to_owned));
@@ -305,6 +338,9 @@ impl Supervisor {
                 }
             }
         });
+        if ports || !whole {
+            self.desk.look();
+        }
         if !whole {
             // Ask all devices.
             self.machine.loader.coldplug().say(&mut self.machine.consoles);
@@ -353,6 +389,7 @@ impl Supervisor {
 
     fn start(&mut self, i: usize) {
         let Some(unit) = self.units.get(i) else { return };
+        self.desk.report.start(i);
         let abort = self.machine.cmdline.abort.as_ref() == Some(&unit.name);
         match Runner::start(unit, abort) {
             Ok(runner) => {
@@ -389,6 +426,7 @@ impl Supervisor {
     }
 
     fn ready(&mut self) {
+        self.desk.report.ready();
         let now = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
         let milliseconds = now.tv_sec.saturating_mul(1000).saturating_add(now.tv_nsec / 1_000_000);
         let running = self.units.iter().enumerate().filter(|(i, u)| u.kind == Kind::Service && self.sequence.runs(*i));
@@ -412,8 +450,9 @@ impl Supervisor {
     }
 }
 
-/// Puts a container's line on the consoles.
-fn echo(consoles: &mut Consoles, unit: &Unit, line: &[u8]) {
+/// Puts a container's line on the consoles and into the journal.
+fn echo(consoles: &mut Consoles, desk: &mut Desk, (i, unit): (usize, &Unit), line: &[u8]) {
+    desk.line(i, Stream::Stdout, line);
     let mut text = Vec::with_capacity(unit.name.len() + 2 + line.len());
     text.extend_from_slice(unit.name.as_bytes());
     text.extend_from_slice(b": ");
@@ -446,6 +485,7 @@ mod tests {
             Source::Output(70_000),
             Source::Console(0),
             Source::Button(3),
+            Source::Desk(2),
         ] {
             assert_eq!(Source::of(source.token()).token(), source.token());
         }

@@ -230,6 +230,16 @@ impl Runner {
         self.stopping
     }
 
+    /// Its process, while it runs.
+    pub fn process(&self) -> Option<Pid> {
+        self.process
+    }
+
+    /// Its cgroup.
+    pub fn cgroup(&self) -> Option<&str> {
+        self.cgroup.as_deref()
+    }
+
     /// How long it has run.
     pub fn ran(&self) -> Duration {
         self.since.elapsed()

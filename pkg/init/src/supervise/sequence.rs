@@ -153,6 +153,20 @@ impl Sequence {
         self.state(unit) == State::Running
     }
 
+    /// What a unit does, in the words of the control channel; `well` is how its last run went.
+    pub fn told(&self, unit: usize, well: bool) -> bootwright_bundle::control::State {
+        use bootwright_bundle::control::State as Told;
+        match self.state(unit) {
+            State::Idle => Told::Idle,
+            State::Starting => Told::Starting,
+            State::Running => Told::Running,
+            State::Stopping => Told::Stopping,
+            State::Waiting => Told::Waiting,
+            State::Over if well => Told::Ended,
+            State::Over => Told::Failed,
+        }
+    }
+
     fn all(&self, kind: Kind) -> VecDeque<usize> {
         self.plan.iter().enumerate().filter(|(_, (k, _))| *k == kind).map(|(i, _)| i).collect()
     }
