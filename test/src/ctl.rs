@@ -69,7 +69,7 @@ impl Running {
     #[track_caller]
     pub fn begin_ctl(&self, arguments: &[&str]) -> Ctl {
         let mut command = self.ctl_command(arguments);
-        let piped = command.stdin(Stdio::piped()).stdout(Stdio::piped());
+        let piped = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
         let mut child = piped.spawn().unwrap_or_else(|e| panic!("cannot start {}: {e}", place::tool().display()));
         let stdin = child.stdin.take();
         let stdout: ChildStdout = child.stdout.take().expect("it is a pipe");
@@ -95,6 +95,21 @@ impl Ctl {
                 Err(_) => panic!("`{text}` did not come, but {seen:#?}"),
             }
         }
+    }
+
+    /// Stops the caller, who reads nothing then.
+    pub fn freezes(&self) {
+        self.signal("-STOP");
+    }
+
+    /// Lets it go on.
+    pub fn thaws(&self) {
+        self.signal("-CONT");
+    }
+
+    fn signal(&self, signal: &str) {
+        let sent = Command::new("kill").args([signal, &self.child.id().to_string()]).status();
+        assert!(sent.is_ok_and(|status| status.success()));
     }
 
     /// Types.

@@ -57,6 +57,12 @@ impl Boot {
         self
     }
 
+    /// With what it writes outside of its disks, such as UEFI's variables, kept in a directory.
+    pub fn state(mut self, directory: &Path) -> Self {
+        self.config.state = Some(directory.to_owned());
+        self
+    }
+
     /// With a control channel.
     pub fn control(mut self) -> Self {
         self.config.control = true;

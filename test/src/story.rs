@@ -104,6 +104,12 @@ impl Story {
         self
     }
 
+    /// Further text at the end of what comes before the containers, such as `logging: {console: false}`.
+    pub fn end(mut self, yaml: &str) -> Self {
+        self.head.push_str(yaml);
+        self
+    }
+
     /// With the boot loaders that disks take.
     pub fn boot_loader(mut self) -> Self {
         self.head.push_str("boot:\n  image: \"@pkg:REPO/pkg/boot\"\n");

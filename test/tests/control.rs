@@ -98,3 +98,32 @@ fn a_machine_is_asked_from_outside() {
     assert_eq!(machine.ends(), Outcome::PoweredOff);
     assert!(machine.said(&words::asked("poweroff", "the control channel")));
 }
+
+/// From inside, by a unix socket and by vsock (to itself), and only what the spec allows. The hypervisor's port is refused.
+#[test]
+fn a_machine_is_asked_from_inside_as_far_as_its_spec_allows() {
+    let ask = "until ctl status > /dev/null 2>&1; do sleep 0.1; done; \
+               ctl status | grep -c running; ctl vsock:1:1024 logs init | grep -c 'init: init '; \
+               ctl exec asker true; echo code $?; ctl restart nobody; reboot; echo done; exec sleep 1000";
+    let built = Story::new()
+        .kernel("modules: [virtio, vsock_loopback]")
+        .end("control: {virtio-serial: false, vsock: 1024, socket: true, allow: [status, logs]}\n")
+        .onboot(Entry::shell("probe", "busybox modprobe vsock_loopback; true"))
+        .service(
+            Entry::shell(
+                "asker",
+                &format!("mkdir -p /tmp/bin; ln -s /machine/init /tmp/bin/ctl; PATH=/tmp/bin:$PATH; {ask}"),
+            )
+            .key("binds", "[\"/run:/run\", \"/:/machine:ro\"]")
+            .key("tmpfs", "[/tmp]"),
+        )
+        .build();
+    let mut machine = built.boot().control().start();
+    machine.sees("asker: done");
+    let lines = machine.lines();
+    let said: Vec<&str> = lines.iter().filter_map(|line| line.strip_prefix("asker: ")).map(str::trim_end).collect();
+    assert_eq!(said[..2], ["1", "1"], "{said:#?}");
+    let refused = |right: &str| said.contains(&&*format!("ctl: the machine does not allow `{right}`"));
+    assert!(refused("exec") && refused("services") && said.contains(&"code 1"), "{said:#?}");
+    machine.powers_off();
+}

@@ -1,7 +1,7 @@
 //! Which program this process is.
 //!
 //! PID 1 is init. The kernel calls `/init -q -- NAME` when it wants a module (its modprobe). Init calls itself as
-//! `container KIND DIR`, `mount-dev FILE ROOT`, `shell TTY`, `abort-parent`, `serve`, `exec …`. People call `poweroff`, `reboot` and
+//! `container KIND DIR`, `mount-dev FILE ROOT`, `shell TTY`, `abort-parent`, `serve`, `exec …`, `log-files …`, `log-forward …`. People call `poweroff`, `reboot` and
 //! `halt`, by link or as first argument, which signal PID 1 as busybox's do, and `ctl` and `service`, which speak to the control
 //! channel's socket.
 
@@ -12,6 +12,7 @@ use std::process::{Command, ExitCode};
 use bootwright_early::modules;
 use rustix::process::{Pid, Signal, getpid, getppid, kill_process};
 
+use crate::journal::carry;
 use crate::{boot, container, control, supervise};
 
 /// Runs the program that pid and arguments name.
@@ -37,6 +38,8 @@ fn dispatch(program: &str, words: &[&str]) -> ExitCode {
         (_, ["abort-parent"]) => abort_parent(),
         (_, ["serve"]) => control::serve(),
         (_, ["exec", kind, directory, console, argv @ ..]) => control::exec(kind, directory, console, argv),
+        (_, ["log-files", size, count]) => carry::to_files(size, count),
+        (_, ["log-forward", to, format]) => carry::forward(to, format),
         ("ctl", words) | (_, ["ctl", words @ ..]) => control::ctl(words),
         ("service", [name, order]) => control::ctl(&[order, name]),
         (_, words @ ["service", ..]) => control::ctl(words),

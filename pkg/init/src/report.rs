@@ -38,6 +38,8 @@ pub struct Course {
     pub cgroup: Option<String>,
     /// When it was started last.
     pub since: f64,
+    /// When its last lines were kept last.
+    kept: Option<f64>,
     /// Its first run.
     first: UnitReport,
 }
@@ -114,6 +116,16 @@ impl BootReport {
                 course.first.cpu = course.cgroup.as_deref().and_then(cpu_time);
             }
         }
+    }
+
+    /// Whether a container's last lines have not been kept for so many milliseconds; then they are now.
+    pub fn seldom(&mut self, unit: usize, milliseconds: f64) -> bool {
+        let Some(course) = self.units.get_mut(unit) else { return false };
+        let seldom = course.kept.is_none_or(|kept| now() - kept >= milliseconds);
+        if seldom {
+            course.kept = Some(now());
+        }
+        seldom
     }
 
     /// All services are there.

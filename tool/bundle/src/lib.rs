@@ -10,6 +10,7 @@ pub mod control;
 mod ending;
 mod glob;
 mod left_out;
+mod logging;
 mod manifest;
 mod root;
 mod runtime;
@@ -19,6 +20,7 @@ pub use boot::{BIOS_STAGE1, BIOS_STAGE2, BOOT_LABEL, GRUB_DIRECTORY, efi_stub};
 pub use ending::{ENDING_PREFIX, Ending, ONFAIL_DELAY_ARGUMENT, READY_PREFIX};
 pub use glob::{glob_match, is_glob};
 pub use left_out::{LEFT_OUT, LeftOut};
+pub use logging::{Forward, LOGGING_JSON, LogFiles, LogFormat, Logging};
 pub use manifest::{Manifest, Segment, Xattr};
 pub use root::{
     CORRUPTION_ARGUMENT, Corruption, EARLY_LABEL, MEMORY_ARGUMENT, ROOT_ARGUMENT, ROOT_BLOCK, ROOT_IMAGE,

@@ -1,6 +1,7 @@
 //! A spec as a document again: for `--dry-run` and `metadata:`. Everything that was merged, defaulted or resolved is shown
 //! as it is; what comes out reads back to an equal spec.
 
+mod control;
 mod yaml;
 
 use std::path::Path;
@@ -57,6 +58,8 @@ fn document(spec: &Spec) -> Json {
     map.list("onshutdown", &spec.onshutdown, container);
     map.list("services", &spec.services, container);
     map.list("files", &spec.files, file);
+    map.put("control", control::control(&spec.control));
+    map.put("logging", control::logging(&spec.logging));
     map.json()
 }
 

@@ -2,6 +2,10 @@
 //! `docs/spec.md` (`markdown`) and the conversion of `resources` are made from it; a new key is one row here and one line
 //! in `read` and `emit`.
 
+mod control;
+
+use control::{CONTROL, LOGGING};
+
 use crate::values::Text;
 
 /// What may stand under a key.
@@ -139,6 +143,8 @@ pub(crate) static SPEC: Shape = shape(
         key("services", Kind::List(&Kind::Map(&CONTAINER)), "Containers that run as long as the machine does. Names are unique.").nullable(),
         key("volumes", Kind::List(&Kind::Map(&VOLUME)), "Directories that several containers share, empty or filled from an image.").nullable(),
         key("files", Kind::List(&Kind::Map(&FILE)), "Files, directories and symbolic links put into the machine's root. Parent directories that exist already are never touched.").nullable(),
+        key("control", Kind::Map(&CONTROL), "The control channel: who may ask the running machine for what.").nullable().ours(),
+        key("logging", Kind::Map(&LOGGING), "Where what containers print goes.").nullable().ours(),
         key("trust", Kind::Map(&TRUST), "LinuxKit's content trust.").nullable().ignored("content trust has been removed from LinuxKit as well; pin images by digest instead"),
     ],
 );

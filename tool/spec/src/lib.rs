@@ -27,9 +27,9 @@ pub use emit::{to_json, to_metadata, to_yaml};
 pub use load::{Input, load, parse_label};
 pub use markdown::markdown;
 pub use model::{
-    Bind, BindNs, CargoRecipe, Container, ContainerConfig, DebianRecipe, Device, FileContents, FileEntry, IdMapping,
-    Interface, Kernel, KernelRecipe, MetadataFormat, Mount, Namespaces, OnFail, Owner, Package, ProcessConfig, Rlimit,
-    Root, RootKind, RuntimeConfig, Spec, Volume, VolumeFormat,
+    Bind, BindNs, CargoRecipe, Container, ContainerConfig, Control, DebianRecipe, Device, FileContents, FileEntry,
+    Forward, IdMapping, Interface, Kernel, KernelRecipe, Logging, MetadataFormat, Mount, Namespaces, OnFail, Owner,
+    Package, ProcessConfig, Rlimit, Root, RootKind, RuntimeConfig, Spec, Volume, VolumeFormat,
 };
 pub use nearest::nearest;
 pub use node::MAX_BYTES;

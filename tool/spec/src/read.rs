@@ -5,6 +5,7 @@
 //! keys at once, or the place of the file.
 
 mod container;
+mod control;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -42,6 +43,8 @@ impl Reader<'_> {
             services: self.containers(root, "services"),
             volumes: items(root, "volumes").iter().filter_map(|node| self.volume(node)).collect(),
             files: items(root, "files").iter().filter_map(|node| self.file(node)).collect(),
+            control: root.get("control").map(control::control).unwrap_or_default(),
+            logging: root.get("logging").map(control::logging).unwrap_or_default(),
             written_sources: std::mem::take(&mut self.written),
             warnings: Vec::new(),
         }

@@ -8,8 +8,8 @@ mod strings;
 
 pub(crate) use numbers::{flag, integer, mode, owner, range};
 use strings::{
-    ARCHITECTURES, capability, container_name, device, env, filled, image, module, mount_option, namespace, one_of,
-    path, platform, volume_name,
+    ARCHITECTURES, capability, container_name, device, env, filled, image, log_destination, module, mount_option,
+    namespace, one_of, path, platform, volume_name,
 };
 pub(crate) use strings::{CAPABILITIES, bind, destination, file_path, rlimit, tmpfs};
 
@@ -79,6 +79,8 @@ pub(crate) enum Text {
     Architecture,
     /// One mount option.
     MountOption,
+    /// `udp://ADDRESS:PORT` or `tcp://ADDRESS:PORT`.
+    Destination,
 }
 
 impl Text {
@@ -110,6 +112,7 @@ impl Text {
             Self::Platform => platform(text),
             Self::Architecture => one_of("architecture", text, ARCHITECTURES),
             Self::MountOption => mount_option(text),
+            Self::Destination => log_destination(text),
         }
     }
 
@@ -137,6 +140,7 @@ impl Text {
             Self::Platform => Some("^[a-z0-9]+/[a-z0-9]+(/[a-z0-9]+)?$"),
             Self::Architecture => None,
             Self::MountOption => Some("^[^,\\s]+$"),
+            Self::Destination => Some("^(udp|tcp)://[0-9a-fA-F.:\\[\\]]+:[0-9]+$"),
         }
     }
 
@@ -170,6 +174,7 @@ impl Text {
             Self::Platform => "`os/architecture`",
             Self::Architecture => "architecture",
             Self::MountOption => "mount option",
+            Self::Destination => "`udp://ADDRESS:PORT` or `tcp://ADDRESS:PORT`",
         }
     }
 }

@@ -9,6 +9,7 @@ mod root;
 mod volumes;
 mod xattrs;
 
+use std::path::Path;
 use std::process::ExitCode;
 
 use bootwright_early::modules::Loader;
@@ -59,6 +60,10 @@ pub fn run() -> ExitCode {
     let mut loader = Loader::new(&cmdline);
     loader.coldplug().say(&mut consoles);
     loader.make_nodes();
+    // Not by any device: what the last kernel left in the firmware's variables is seen with it.
+    if Path::new("/sys/firmware/efi").exists() {
+        let _ = loader.want_one("efi_pstore");
+    }
     for batch in loader.take_batches() {
         report.modules(batch.names.join(" "), batch.start, batch.end);
     }

@@ -8,20 +8,27 @@ use bootwright_bundle::control::{
     CONTROL_SOCKET, Client, ClientError, LogLine, Order, Program, Report, Request, UnitStatus, log_line, status_table,
 };
 
+use crate::sys;
+
 const USAGE: &str = "\
-usage: ctl status | logs [-f] [SOURCE] | exec SERVICE [--] COMMAND... | start|stop|restart SERVICE | boot-report
+usage: ctl [vsock:CID:PORT] status | logs [-f] [SOURCE] | exec SERVICE [--] COMMAND... | start|stop|restart SERVICE | boot-report
        service SERVICE start|stop|restart";
 
 /// Runs it.
 pub fn run(words: &[&str]) -> ExitCode {
+    let vsock = words.first().and_then(|word| vsock(word));
+    let words = if vsock.is_some() { words.get(1..).unwrap_or_default() } else { words };
     let Some(request) = request(words) else {
         eprintln!("{USAGE}");
         return ExitCode::from(2);
     };
-    match talk(&request) {
+    match talk(&request, vsock) {
         Ok(code) => ExitCode::from(code),
         Err(error) => {
             eprintln!("ctl: {error}");
+            if let ClientError::Io(error) = &error {
+                eprintln!("ctl: {error}; is the control channel on? (`control: {{socket: true}}` in the spec)");
+            }
             if let ClientError::Refused(refusal) = &error
                 && let Some(hint) = &refusal.hint
             {
@@ -58,15 +65,27 @@ fn request(words: &[&str]) -> Option<Request> {
     })
 }
 
-fn talk(request: &Request) -> Result<u8, ClientError> {
-    let stream = UnixStream::connect(CONTROL_SOCKET)
-        .map_err(|error| io::Error::new(error.kind(), format!("{CONTROL_SOCKET}: {error}")))?;
+/// `vsock:CID:PORT`.
+fn vsock(word: &str) -> Option<(u32, u32)> {
+    let (cid, port) = word.strip_prefix("vsock:")?.split_once(':')?;
+    Some((cid.parse().ok()?, port.parse().ok()?))
+}
+
+fn talk(request: &Request, vsock: Option<(u32, u32)>) -> Result<u8, ClientError> {
+    let stream = match vsock {
+        // A stream is a stream: what is called on it does not ask what carries it.
+        Some((cid, port)) => UnixStream::from(sys::connect_vsock(cid, port)?),
+        None => UnixStream::connect(CONTROL_SOCKET)?,
+    };
     let mut client = Client::new(stream.try_clone()?, u64::from(std::process::id()))?;
     let mut out = io::stdout().lock();
     match request {
         Request::Status => {
             let mut units: Vec<UnitStatus> = Vec::new();
-            client.ask(request, |unit| Ok(units.push(unit)))?;
+            client.ask(request, |unit| {
+                units.push(unit);
+                Ok(())
+            })?;
             out.write_all(status_table(&units).as_bytes())?;
         }
         Request::Logs { .. } => {

@@ -7,13 +7,17 @@
 mod ctl;
 mod desk;
 mod exec;
+mod hatch;
 mod job;
 mod line;
 mod link;
+mod program;
 mod server;
 
 pub use ctl::run as ctl;
 pub use desk::Desk;
 pub use exec::run as exec;
+#[cfg(test)]
+pub use link::pair;
 pub use link::{Call, Whereabouts};
 pub use server::run as serve;

@@ -4,6 +4,8 @@
 //! for it, so one that is slow falls behind in the rings, loses the oldest lines there, and is told how many. A container that
 //! floods pushes out its own lines only, and what one turn of the loop does for the readers is bounded.
 
+pub mod carry;
+pub mod crash;
 mod reader;
 mod record;
 mod ring;
@@ -12,7 +14,8 @@ use rustix::time::{ClockId, clock_gettime};
 
 pub use reader::{Reader, Turn, Wanted};
 pub use record::Record;
-use ring::{Mark, Place, Ring};
+pub use ring::Mark;
+use ring::{Place, Ring};
 
 /// Bytes of a ring, where there are few.
 const RING: usize = 64 * 1024;

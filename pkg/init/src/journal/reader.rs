@@ -26,10 +26,12 @@ pub struct Wanted {
 /// A reader.
 #[derive(Debug)]
 pub struct Reader {
-    socket: OwnedFd,
+    /// None while there is nobody at the other end.
+    socket: Option<OwnedFd>,
     /// Sources and where it is in each.
     places: Vec<(usize, Place)>,
-    follow: bool,
+    /// The last line for it, by its sequence number; none: it follows.
+    last: Option<u64>,
     blocked: bool,
 }
 
@@ -58,7 +60,9 @@ impl Reader {
             }
             Some((source, place))
         });
-        let mut reader = Self { socket, places: places.collect(), follow: wanted.follow, blocked: false };
+        // Who does not follow gets what there is now, however fast more comes.
+        let last = (!wanted.follow).then_some(journal.sequence);
+        let mut reader = Self { socket: Some(socket), places: places.collect(), last, blocked: false };
         if let Some(count) = wanted.last {
             reader.keep_last(journal, count);
         }
@@ -81,14 +85,25 @@ impl Reader {
         }
     }
 
+    /// Goes on at another socket, where it was.
+    pub fn resume(&mut self, socket: OwnedFd) {
+        self.socket = Some(socket);
+        self.blocked = false;
+    }
+
     /// Its socket.
-    pub fn socket(&self) -> BorrowedFd<'_> {
-        self.socket.as_fd()
+    pub fn socket(&self) -> Option<BorrowedFd<'_>> {
+        self.socket.as_ref().map(AsFd::as_fd)
     }
 
     /// Whether it took no more when it was last written to.
     pub fn blocked(&self) -> bool {
         self.blocked
+    }
+
+    /// Keeps its places for somebody who is to come.
+    pub fn park(&mut self) {
+        self.socket = None;
     }
 
     /// It takes more again, or is gone.
@@ -98,13 +113,13 @@ impl Reader {
 
     /// Writes what it has not had, as far as it takes it and its share reaches.
     pub fn turn(&mut self, journal: &Journal) -> Turn {
-        if self.blocked {
+        if self.blocked || self.socket.is_none() {
             return Turn::Blocked;
         }
         let mut datagram = Vec::with_capacity(1200);
         for _ in 0..SHARE {
             let Some(at) = self.write_one(journal, &mut datagram) else {
-                return if self.follow { Turn::Idle } else { Turn::Over };
+                return if self.last.is_none() { Turn::Idle } else { Turn::Over };
             };
             match at {
                 Ok(()) => {}
@@ -120,13 +135,14 @@ impl Reader {
 
     /// Writes the next line, or what is missing before it; none if there is none.
     fn write_one(&mut self, journal: &Journal, datagram: &mut Vec<u8>) -> Option<Result<(), Errno>> {
+        let socket = self.socket.as_ref()?;
         for (source, place) in &mut self.places {
             let Some((name, ring)) = journal.sources.get(*source) else { continue };
             let mut caught_up = *place;
             let lost = ring.catch_up(&mut caught_up);
             if lost > 0 {
                 let mark = ring.mark(caught_up).unwrap_or_default();
-                let sent = self.socket.send_record(&Record { mark, source: name, text: [&[], &[]], lost }, datagram);
+                let sent = send_record(socket, &Record { mark, source: name, text: [&[], &[]], lost }, datagram);
                 if sent.is_ok() {
                     *place = caught_up;
                 }
@@ -134,10 +150,13 @@ impl Reader {
             }
         }
         let (at, mark) = next(journal, &self.places)?;
+        if self.last.is_some_and(|last| mark.sequence > last) {
+            return None;
+        }
         let (source, place) = self.places.get_mut(at)?;
         let (name, ring) = journal.sources.get(*source)?;
         let (text, after) = ring.text(*place);
-        let sent = self.socket.send_record(&Record { mark, source: name, text, lost: 0 }, datagram);
+        let sent = send_record(socket, &Record { mark, source: name, text, lost: 0 }, datagram);
         if sent.is_ok() {
             *place = after;
         }
@@ -162,15 +181,9 @@ fn advance(journal: &Journal, places: &mut [(usize, Place)], at: usize) {
     }
 }
 
-trait SendRecord {
-    fn send_record(&self, record: &Record<'_>, datagram: &mut Vec<u8>) -> Result<(), Errno>;
-}
-
-impl SendRecord for OwnedFd {
-    fn send_record(&self, record: &Record<'_>, datagram: &mut Vec<u8>) -> Result<(), Errno> {
-        record.encode(datagram);
-        send(self, datagram, SendFlags::DONTWAIT | SendFlags::NOSIGNAL).map(drop)
-    }
+fn send_record(socket: &OwnedFd, record: &Record<'_>, datagram: &mut Vec<u8>) -> Result<(), Errno> {
+    record.encode(datagram);
+    send(socket, datagram, SendFlags::DONTWAIT | SendFlags::NOSIGNAL).map(drop)
 }
 
 #[cfg(test)]
@@ -221,6 +234,17 @@ mod tests {
     }
 
     #[test]
+    fn who_does_not_follow_gets_what_there_was_when_it_asked() {
+        let mut journal = journal();
+        journal.push(FIRST_UNIT, 1, b"before");
+        let (ours, theirs) = pair();
+        let mut reader = Reader::new(&journal, ours, &Wanted::default());
+        journal.push(FIRST_UNIT, 1, b"after");
+        assert_eq!(reader.turn(&journal), Turn::Over);
+        assert_eq!(received(&theirs), ["web: before"]);
+    }
+
+    #[test]
     fn a_reader_that_follows_gets_what_comes_and_one_that_is_gone_is_let_go() {
         let mut journal = journal();
         let (ours, theirs) = pair();
@@ -232,6 +256,13 @@ mod tests {
         drop(theirs);
         journal.push(FIRST_UNIT, 2, b"nobody");
         assert_eq!(reader.turn(&journal), Turn::Over);
+        // Whoever takes its place goes on where it was.
+        reader.park();
+        assert_eq!(reader.turn(&journal), Turn::Blocked);
+        let (ours, theirs) = pair();
+        reader.resume(ours);
+        assert_eq!(reader.turn(&journal), Turn::Idle);
+        assert_eq!(received(&theirs), ["web: nobody"]);
     }
 
     #[test]

@@ -72,11 +72,6 @@ impl Ring {
         self.oldest
     }
 
-    /// The place behind the newest line.
-    pub fn newest(&self) -> Place {
-        self.newest
-    }
-
     /// Brings a reader that was overtaken to the oldest line; how many lines it has missed.
     pub fn catch_up(&self, place: &mut Place) -> u64 {
         let missed = self.oldest.ordinal.saturating_sub(place.ordinal);
@@ -179,7 +174,7 @@ mod tests {
     #[test]
     fn a_reader_that_was_overtaken_knows_how_much_it_missed() {
         let mut ring = Ring::new(200);
-        let mut place = ring.newest();
+        let mut place = ring.oldest();
         for i in 0..100 {
             ring.push(mark(i), b"0123456789");
         }
@@ -189,7 +184,7 @@ mod tests {
         assert_eq!(lines(&ring, place).len(), 5);
         assert_eq!(lines(&ring, ring.last(2)).iter().map(|(m, _)| m.sequence).collect::<Vec<_>>(), [98, 99]);
         assert_eq!(ring.last(1000), ring.oldest());
-        assert!(ring.mark(ring.newest()).is_none());
+        assert!(ring.mark(ring.newest).is_none());
     }
 
     #[test]

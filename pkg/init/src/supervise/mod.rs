@@ -67,6 +67,7 @@ pub fn run(mut machine: Machine) -> ! {
     for trouble in troubles {
         supervisor.machine.consoles.say(&trouble);
     }
+    supervisor.desk.show_crash(&mut supervisor.machine.consoles);
     supervisor.listen();
     supervisor.happen(Event::Begin);
     loop {
@@ -297,6 +298,14 @@ impl Supervisor {
         if unit.kind == Kind::Service || !outcome.is_good() {
             tell(consoles, unit, &outcome, &runner);
         }
+        if !outcome.is_good() && !runner.stopping() {
+            let headline = format!("{} `{}` ended: {outcome}", unit.kind.word(), unit.name);
+            desk.keep(i, &headline, LAST_LINES as u64);
+        }
+        if unit.kind == Kind::Onboot {
+            // It may have mounted the disk that log files are for.
+            desk.look();
+        }
         let ran = runner.ran();
         drop(runner);
         self.happen(Event::Ended(i, outcome.is_good(), ran));
@@ -383,7 +392,10 @@ impl Supervisor {
             Action::Banner(i, delay) => self.banner(i, delay),
             Action::Ready => self.ready(),
             Action::Shell => self.start_shell(),
-            Action::End(ending) => end(&mut self.machine.consoles, ending),
+            Action::End(ending) => {
+                self.desk.finish(&mut self.machine.consoles);
+                end(&mut self.machine.consoles, ending)
+            }
         }
     }
 
@@ -453,6 +465,9 @@ impl Supervisor {
 /// Puts a container's line on the consoles and into the journal.
 fn echo(consoles: &mut Consoles, desk: &mut Desk, (i, unit): (usize, &Unit), line: &[u8]) {
     desk.line(i, Stream::Stdout, line);
+    if !desk.shows() {
+        return;
+    }
     let mut text = Vec::with_capacity(unit.name.len() + 2 + line.len());
     text.extend_from_slice(unit.name.as_bytes());
     text.extend_from_slice(b": ");

@@ -101,7 +101,7 @@ impl<S: Read + Write> Client<S> {
     }
 
     /// The next part of any answer, with its request's number.
-    pub fn next(&mut self) -> Result<(u32, Answer), ClientError> {
+    pub fn answer(&mut self) -> Result<(u32, Answer), ClientError> {
         loop {
             let frame = self.frame()?;
             let id = frame.id;
@@ -141,7 +141,7 @@ impl<S: Read + Write> Client<S> {
         const ID: u32 = 1;
         self.request(ID, request)?;
         loop {
-            let (id, answer) = self.next()?;
+            let (id, answer) = self.answer()?;
             if id != ID {
                 continue;
             }

@@ -21,7 +21,7 @@ pub use message::{
 };
 pub use program::{Program, Typist};
 pub use session::{Heard, Session, WINDOW};
-pub use show::{log_line, status_table};
+pub use show::{log_line, status_table, timestamp};
 
 /// Name of the virtio-serial port.
 pub const CONTROL_PORT: &str = "org.bootwright.control.0";

@@ -46,7 +46,7 @@ impl Program {
     /// Passes its output on until it has ended; its exit code.
     pub fn output(mut self, stdout: &mut impl Write, stderr: &mut impl Write) -> Result<u8, ClientError> {
         loop {
-            let (_, answer) = self.client.next()?;
+            let (_, answer) = self.client.answer()?;
             match &answer {
                 Answer::Data(Stream::Stderr, bytes) => {
                     stderr.write_all(bytes)?;

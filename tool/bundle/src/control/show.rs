@@ -55,15 +55,21 @@ fn bytes(bytes: u64) -> String {
 /// A line of a log, with its time in UTC.
 #[must_use]
 pub fn log_line(line: &LogLine) -> String {
-    let seconds = line.time / 1_000_000;
+    format!("{} {line}", timestamp(line.time))
+}
+
+/// Microseconds since 1970 as a time in UTC, as RFC 3339 writes it, with milliseconds.
+#[must_use]
+pub fn timestamp(microseconds: u64) -> String {
+    let seconds = microseconds / 1_000_000;
     let (days, second) = (seconds / 86400, seconds % 86400);
     let (year, month, day) = date(days);
     format!(
-        "{year:04}-{month:02}-{day:02}T{:02}:{:02}:{:02}.{:03}Z {line}",
+        "{year:04}-{month:02}-{day:02}T{:02}:{:02}:{:02}.{:03}Z",
         second / 3600,
         second / 60 % 60,
         second % 60,
-        line.time / 1000 % 1000
+        microseconds / 1000 % 1000
     )
 }
 

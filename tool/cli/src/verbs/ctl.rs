@@ -114,7 +114,10 @@ impl What {
         match self {
             Self::Status => {
                 let mut units: Vec<UnitStatus> = Vec::new();
-                client.ask(&Request::Status, |unit| Ok(units.push(unit)))?;
+                client.ask(&Request::Status, |unit| {
+                    units.push(unit);
+                    Ok(())
+                })?;
                 printer.result(|| status_table(&units), || serde_json::json!(units));
             }
             Self::Logs { follow, last, since, source } => {
@@ -133,7 +136,10 @@ impl What {
             Self::Reboot => done(&mut client, &Request::Power { how: Power::Reboot })?,
             Self::BootReport { svg: file } => {
                 let mut report = Report::default();
-                client.ask(&Request::BootReport, |part: Report| Ok(report = part))?;
+                client.ask(&Request::BootReport, |part: Report| {
+                    report = part;
+                    Ok(())
+                })?;
                 match file {
                     Some(file) => std::fs::write(file, svg(&report))?,
                     None => {

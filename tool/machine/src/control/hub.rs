@@ -57,7 +57,7 @@ impl Hub {
         spawn(
             "control-machine",
             Box::new(move || {
-                each_frame(&mut from_machine, |frame| reading.from_machine(frame));
+                each_frame(&mut from_machine, |frame| reading.hear_machine(frame));
                 // The machine is gone: so are the conversations with it.
                 reading.lock().callers.clear();
             }),
@@ -91,7 +91,7 @@ impl Hub {
         }
         let hub = self.clone();
         let _ = thread::Builder::new().name("control-reader".into()).spawn(move || {
-            each_frame(&mut reader, |frame| hub.from_caller(caller, frame));
+            each_frame(&mut reader, |frame| hub.hear_caller(caller, frame));
             hub.leave(caller);
         });
         let _ = thread::Builder::new().name("control-writer".into()).spawn(move || {
@@ -105,7 +105,7 @@ impl Hub {
         });
     }
 
-    fn from_caller(&self, caller: u64, mut frame: Frame) {
+    fn hear_caller(&self, caller: u64, mut frame: Frame) {
         let mut state = self.lock();
         let origin = (caller, frame.id);
         let at_machine = state.live.iter().find(|(_, live)| **live == origin).map(|(id, _)| *id);
@@ -146,7 +146,7 @@ impl Hub {
         let _ = self.machine.lock().unwrap_or_else(PoisonError::into_inner).write_all(&bytes);
     }
 
-    fn from_machine(&self, mut frame: Frame) {
+    fn hear_machine(&self, mut frame: Frame) {
         let mut state = self.lock();
         if frame.kind == FrameKind::Hello {
             let Ok(greeting) = serde_json::from_slice::<Greeting>(&frame.payload) else { return };
@@ -250,7 +250,7 @@ mod tests {
         let mut follower = call(1);
         assert_eq!(follower.greeting.init, "9.9");
         follower.request(1, &Request::Logs { source: None, last: None, since: None, follow: true }).unwrap();
-        follower.next().unwrap();
+        follower.answer().unwrap();
         // While that goes on, others are greeted and answered, under the same numbers.
         for nonce in 2..20 {
             let mut other = call(nonce);
