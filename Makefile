@@ -17,12 +17,12 @@ RUN_NEEDS   := qemu-system-x86
 TEST_NEEDS  := docker-registry skopeo apache2-utils openssl cpio lz4 zstd xz-utils attr libcap2-bin runc containerd \
                busybox-static iproute2 python3 procps util-linux xorriso binutils cryptsetup-bin sbsigntool \
                systemd-boot-efi ovmf mtools dosfstools squashfs-tools erofs-utils gdisk fdisk file qemu-utils \
-               libxml2-utils genisoimage libarchive-tools grub-common grub-pc-bin ipxe-qemu
+               libxml2-utils e2fsprogs genisoimage libarchive-tools grub-common grub-pc-bin ipxe-qemu
 LINT_NEEDS  := python3-venv
 
 # Boot tests: what machines do, and how they are booted. `test` and `test-formats` together run all but tiny.
-STORIES        := containers endurance examples foreign_init isolation labels memory onfail run segments shutdown supervision \
-                  torture
+STORIES        := containers control endurance examples foreign_init isolation labels logs memory onfail run segments \
+                  shutdown supervision torture
 FORMAT_STORIES := bios formats root_image uki verity
 
 # Property tests try the same cases on every run: a change is judged by what it does, not by luck. Others are tried by hand with
@@ -106,7 +106,7 @@ bench: tool setup-test
 # Each reader of foreign bytes, SECONDS each; needs a nightly toolchain and cargo-fuzz.
 SECONDS ?= 600
 fuzz:
-	for target in spec layer flatten manifest archive efi credentials; do \
+	for target in spec layer flatten manifest archive efi credentials control; do \
 	  $(CARGO) +nightly fuzz run --fuzz-dir fuzz $$target -- -max_total_time=$(SECONDS) || exit 1; done
 
 clean:

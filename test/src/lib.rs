@@ -7,6 +7,7 @@
 
 mod checks;
 mod compile;
+mod ctl;
 mod disk;
 mod firmware;
 mod floor;
@@ -24,6 +25,7 @@ pub mod words;
 
 pub use checks::Checks;
 pub use compile::compile;
+pub use ctl::{Ctl, CtlRun};
 pub use disk::{ESP, ROOT, flip, partition, partition_range};
 pub use firmware::{Firmware, FirmwareRun};
 pub use floor::{Files, Root, comes_up, images};

@@ -57,6 +57,18 @@ impl Boot {
         self
     }
 
+    /// With what it writes outside of its disks, such as UEFI's variables, kept in a directory.
+    pub fn state(mut self, directory: &Path) -> Self {
+        self.config.state = Some(directory.to_owned());
+        self
+    }
+
+    /// With a control channel.
+    pub fn control(mut self) -> Self {
+        self.config.control = true;
+        self
+    }
+
     /// With a further word on the kernel's command line.
     pub fn argument(mut self, word: &str) -> Self {
         self.config.append.push(word.into());
@@ -195,6 +207,12 @@ impl Running {
         for (command, arguments) in [("blockdev-add", node), ("device_add", device)] {
             self.guest.qmp().execute(command, arguments).unwrap_or_else(|e| panic!("{command}: {e}"));
         }
+    }
+
+    /// Where its control channel is called.
+    #[track_caller]
+    pub fn control_socket(&self) -> &Path {
+        self.guest.control_socket().expect("it was booted with a control channel")
     }
 
     /// Waits until it ends by itself.

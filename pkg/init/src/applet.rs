@@ -1,9 +1,9 @@
 //! Which program this process is.
 //!
 //! PID 1 is init. The kernel calls `/init -q -- NAME` when it wants a module (its modprobe). Init calls itself as
-//! `container KIND DIR`, `mount-dev FILE ROOT`, `probe WHICH KIND DIR PID`, `shell TTY`,
-//! `abort-parent`. People call `poweroff`, `reboot` and `halt`, by link or as first argument, which signal PID 1 as busybox's
-//! do.
+//! `container KIND DIR`, `mount-dev FILE ROOT`, `probe WHICH KIND DIR PID`, `shell TTY`, `abort-parent`, `serve`, `exec …`,
+//! `log-files …`, `log-forward …`. People call `poweroff`, `reboot` and `halt`, by link or as first argument, which signal PID 1
+//! as busybox's do, and `ctl` and `service`, which speak to the control channel's socket.
 
 use std::ffi::OsStr;
 use std::path::Path;
@@ -12,7 +12,8 @@ use std::process::{Command, ExitCode};
 use bootwright_early::modules;
 use rustix::process::{Pid, Signal, getpid, getppid, kill_process};
 
-use crate::{boot, container, probe, supervise};
+use crate::journal::carry;
+use crate::{boot, container, control, probe, supervise};
 
 /// Runs the program that pid and arguments name.
 pub fn run() -> ExitCode {
@@ -36,8 +37,15 @@ fn dispatch(program: &str, words: &[&str]) -> ExitCode {
         (_, ["shell", terminal]) => supervise::shell(terminal),
         (_, ["mount-dev", file, root]) => container::mount_dev(file, root),
         (_, ["abort-parent"]) => abort_parent(),
+        (_, ["serve"]) => control::serve(),
+        (_, ["exec", kind, directory, console, argv @ ..]) => control::exec(kind, directory, console, argv),
+        (_, ["log-files", size, count]) => carry::to_files(size, count),
+        (_, ["log-forward", to, format]) => carry::forward(to, format),
+        ("ctl", words) | (_, ["ctl", words @ ..]) => control::ctl(words),
+        ("service", [name, order]) => control::ctl(&[order, name]),
+        (_, words @ ["service", ..]) => control::ctl(words),
         _ => {
-            eprintln!("usage: poweroff | reboot | halt | modprobe NAME");
+            eprintln!("usage: poweroff | reboot | halt | ctl ... | service NAME start|stop|restart | modprobe NAME");
             ExitCode::from(2)
         }
     }

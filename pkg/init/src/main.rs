@@ -10,10 +10,13 @@ mod applet;
 mod boot;
 mod cgroups;
 mod container;
+mod control;
+mod journal;
 mod link;
 mod mounts;
 mod output;
 mod probe;
+mod report;
 mod supervise;
 mod sys;
 

@@ -190,3 +190,39 @@ unsafe fn descriptor(returned: libc::c_long) -> io::Result<OwnedFd> {
         _ => Err(io::Error::last_os_error()),
     }
 }
+
+/// Listens for connections by vsock (vsock(7)) from anywhere.
+pub fn listen_vsock(port: u32) -> io::Result<OwnedFd> {
+    let socket = vsock(libc::SOCK_NONBLOCK, libc::bind, libc::VMADDR_CID_ANY, port)?;
+    // SAFETY: listen takes no pointer.
+    let status = unsafe { libc::listen(socket.as_raw_fd(), 8) };
+    if status == 0 { Ok(socket) } else { Err(io::Error::last_os_error()) }
+}
+
+/// Connects by vsock to a port of the machine with an address, which is 1 for this machine.
+pub fn connect_vsock(address: u32, port: u32) -> io::Result<OwnedFd> {
+    vsock(0, libc::connect, address, port)
+}
+
+type WithAddress = unsafe extern "C" fn(libc::c_int, *const libc::sockaddr, libc::socklen_t) -> libc::c_int;
+
+fn vsock(flags: libc::c_int, with: WithAddress, cid: u32, port: u32) -> io::Result<OwnedFd> {
+    // SAFETY: `with` is bind or connect, which read an address of the size that is passed; it is a plain value that lives as
+    // long as the call. The descriptor is owned as soon as there is one.
+    unsafe {
+        let fd = libc::socket(libc::AF_VSOCK, libc::SOCK_STREAM | libc::SOCK_CLOEXEC | flags, 0);
+        if fd < 0 {
+            return Err(io::Error::last_os_error());
+        }
+        let socket = OwnedFd::from_raw_fd(fd);
+        let mut address: libc::sockaddr_vm = mem::zeroed();
+        address.svm_family = libc::AF_VSOCK as libc::sa_family_t;
+        address.svm_port = port;
+        address.svm_cid = cid;
+        let size = size_of::<libc::sockaddr_vm>() as libc::socklen_t;
+        match with(socket.as_raw_fd(), (&raw const address).cast(), size) {
+            0 => Ok(socket),
+            _ => Err(io::Error::last_os_error()),
+        }
+    }
+}

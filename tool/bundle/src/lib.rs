@@ -6,10 +6,12 @@
 //! the [`Manifest`] of the whole machine. The builder writes, init reads, and both use these types.
 
 mod boot;
+pub mod control;
 mod ending;
 mod glob;
 mod landlock;
 mod left_out;
+mod logging;
 mod manifest;
 mod root;
 mod runtime;
@@ -21,6 +23,7 @@ pub use ending::{ENDING_PREFIX, Ending, ONFAIL_DELAY_ARGUMENT, READY_PREFIX};
 pub use glob::{glob_match, is_glob};
 pub use landlock::Landlock;
 pub use left_out::{LEFT_OUT, LeftOut};
+pub use logging::{Forward, LOGGING_JSON, LogFiles, LogFormat, Logging};
 pub use manifest::{Manifest, Segment, Xattr};
 pub use root::{
     CORRUPTION_ARGUMENT, Corruption, EARLY_LABEL, MEMORY_ARGUMENT, ROOT_ARGUMENT, ROOT_BLOCK, ROOT_IMAGE,

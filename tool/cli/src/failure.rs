@@ -241,7 +241,7 @@ fn format(error: &bootwright_formats::Error) -> Kind {
 fn machine(error: &bootwright_machine::Error) -> Kind {
     match error {
         bootwright_machine::Error::Conflict(_) => Kind::Usage,
-        bootwright_machine::Error::NoDisk { .. } => Kind::Input,
+        bootwright_machine::Error::NoDisk { .. } | bootwright_machine::Error::NoMachine { .. } => Kind::Input,
         bootwright_machine::Error::LittleMemory { .. } => Kind::Memory,
         _ => Kind::World,
     }

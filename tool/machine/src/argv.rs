@@ -7,6 +7,7 @@
 use std::ffi::OsString;
 use std::path::Path;
 
+use bootwright_bundle::control::CONTROL_PORT;
 use serde_json::json;
 
 use crate::{Accelerator, Arch, Board, Boot, Bus, MachineConfig, Network, Session};
@@ -54,6 +55,11 @@ pub fn argv(config: &MachineConfig, accelerator: Accelerator, session: &Session)
     add("-mon", "chardev=qmp,mode=control");
     add("-chardev", "stdio,id=console,signal=off");
     add("-serial", "chardev:console");
+    if let Some(control) = &session.control {
+        add("-chardev", &format!("socket,id=control,path={}", escape(control)));
+        add("-device", &virtio.device("virtio-serial"));
+        add("-device", &format!("virtserialport,chardev=control,name={CONTROL_PORT}"));
+    }
     if config.gui {
         add("-device", if config.arch == Arch::X86_64 { "VGA" } else { "virtio-gpu-pci" });
     } else {
@@ -326,6 +332,12 @@ mod tests {
             let words = words(&config, Accelerator::Tcg, &session);
             assert!(words.contains(expected), "{expected:?} is not in\n{words}");
         }
+        let mut controlled = session();
+        controlled.control = Some("/tmp/x/control".into());
+        assert!(words(&base, Accelerator::Tcg, &controlled).contains(
+            "-chardev\nsocket,id=control,path=/tmp/x/control\n-device\nvirtio-serial-pci\n-device\n\
+             virtserialport,chardev=control,name=org.bootwright.control.0"
+        ));
         assert!(words(&base, Accelerator::Kvm, &session()).contains("-accel\nkvm\n-cpu\nhost"));
         assert!(words(&base, Accelerator::Kvm, &session()).ends_with("-append\nconsole=ttyS0 quiet"));
         let alone = MachineConfig { network: Network::None, ..base };

@@ -53,6 +53,8 @@ pub struct MachineConfig {
     pub timeout: Option<Duration>,
     /// A file that gets all that the console says.
     pub log: Option<PathBuf>,
+    /// With a virtio-serial port for the control channel.
+    pub control: bool,
     /// Further arguments to QEMU, verbatim, last.
     pub extra: Vec<OsString>,
 }
@@ -82,6 +84,7 @@ impl MachineConfig {
             state: None,
             timeout: None,
             log: None,
+            control: false,
             extra: Vec::new(),
         }
     }

@@ -85,6 +85,14 @@ pub enum Error {
     /// Options that contradict each other.
     #[error("{0}")]
     Conflict(&'static str),
+    /// No machine of that name runs.
+    #[error("no machine `{name}` runs")]
+    NoMachine {
+        /// The name.
+        name: String,
+        /// Those that run.
+        running: Vec<String>,
+    },
     /// The root needs more memory than the machine gets.
     #[error("too little memory: the machine needs {needed} MiB and gets {given} MiB")]
     LittleMemory {
@@ -119,6 +127,13 @@ impl Error {
                 Some("`--accel auto` falls back to emulation, `--accel tcg` uses it at once".into())
             }
             Self::NoDisk { path } => Some(format!("`--disk {},size=1G` makes it", path.display())),
+            Self::NoMachine { running, .. } if running.is_empty() => {
+                Some("none runs that has a control channel: `bootwright run NAME` starts one".into())
+            }
+            Self::NoMachine { running, .. } => {
+                let names: Vec<String> = running.iter().map(|name| format!("`{name}`")).collect();
+                Some(format!("those that run are {}", names.join(", ")))
+            }
             Self::LittleMemory { needed, .. } => Some(format!("`--mem {needed}`")),
             Self::QemuImg { .. } => Some("apt-get install qemu-utils, or use `format=raw`".into()),
             _ => None,

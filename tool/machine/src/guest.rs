@@ -8,7 +8,7 @@ use std::fs::File;
 use std::io::{self, Read, Write};
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixListener;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{ChildStderr, ChildStdin, ChildStdout, Command};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
@@ -18,6 +18,7 @@ use bootwright_bundle::Ending;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use tempfile::TempDir;
 
+use crate::control::Hub;
 use crate::log::{Cursor, Log};
 use crate::outcome::{KernelWord, ending_of_line, judge};
 use crate::process::{Exit, Process, cpu_seconds_of};
@@ -44,6 +45,7 @@ pub struct Guest {
     process: Process,
     qmp: Qmp,
     typist: Typist,
+    control: Option<ControlSocket>,
     program: PathBuf,
     accelerator: Accelerator,
     /// Whether the kernel is told to write to the serial port.
@@ -172,6 +174,7 @@ impl Guest {
         let socket_dir = socket_dir()?;
         let socket = socket_dir.path().join("qmp");
         let listener = UnixListener::bind(&socket).map_err(Error::file("listen on", &socket))?;
+        let control = config.control.then(|| Control::listen(&socket_dir.path().join("control"))).transpose()?;
         let session = Session::prepare(config, socket)?;
         let log_file = config.log.as_ref().map(|path| File::create(path).map_err(Error::file("make", path)));
         let log_file = log_file.transpose()?;
@@ -192,11 +195,14 @@ impl Guest {
             reader("qemu-stderr", shared.clone(), move |shared| read_stderr(pipes.stderr, shared))?,
         ];
         let connected = accept(&listener, &process);
+        // It has opened the port before it connects here.
+        let control = control.map(|control| control.join(&process)).transpose();
         // QEMU has connected, or never will: from here on not even SIGKILL to us leaves a file behind.
         drop((listener, socket_dir));
         let Some(stream) = connected? else {
             return Err(Self::never_spoke(&shared, &process, program, readers));
         };
+        let control = control?;
         let events = shared.clone();
         let qmp = Qmp::connect(stream, move |event| {
             events.change(|state| match event {
@@ -226,6 +232,7 @@ impl Guest {
             process,
             qmp,
             typist: Typist(Arc::new(Mutex::new(pipes.stdin))),
+            control,
             program,
             accelerator,
             serial: names_serial(config),
@@ -252,6 +259,11 @@ impl Guest {
     /// The control socket.
     pub fn qmp(&self) -> &Qmp {
         &self.qmp
+    }
+
+    /// Where its control channel is called, if it has one.
+    pub fn control_socket(&self) -> Option<&Path> {
+        self.control.as_ref().map(|control| control.path.as_path())
     }
 
     /// What it runs under.
@@ -423,6 +435,39 @@ impl Guest {
         for reader in self.readers.drain(..) {
             let _ = reader.join();
         }
+    }
+}
+
+/// The control channel, before QEMU has opened its end.
+struct Control {
+    port: UnixListener,
+    callers: UnixListener,
+    socket: ControlSocket,
+}
+
+/// Where others call the machine; goes with its directory.
+#[derive(Debug)]
+struct ControlSocket {
+    path: PathBuf,
+    _dir: TempDir,
+}
+
+impl Control {
+    /// Listens for QEMU at `port`, and for callers at a socket of its own.
+    fn listen(port: &Path) -> Result<Self, Error> {
+        let port = UnixListener::bind(port).map_err(Error::file("listen on", port))?;
+        let dir = socket_dir()?;
+        let path = dir.path().join("control");
+        let callers = UnixListener::bind(&path).map_err(Error::file("listen on", &path))?;
+        Ok(Self { port, callers, socket: ControlSocket { path, _dir: dir } })
+    }
+
+    fn join(self, process: &Process) -> Result<ControlSocket, Error> {
+        // None: QEMU has ended, and says why elsewhere.
+        if let Some(stream) = accept(&self.port, process)? {
+            Hub::start(stream, self.callers)?;
+        }
+        Ok(self.socket)
     }
 }
 

@@ -19,6 +19,7 @@ use signal_hook::iterator::Signals;
 
 use crate::accel::plan;
 use crate::console::{Command, Escape, HELP, Keyboard};
+use crate::control::Machines;
 use crate::guest::{End, Guest, Limits, SILENT, Stop};
 use crate::{Accelerator, Arch, Console, Error, MachineConfig, Outcome, Verdict, Verdicts};
 
@@ -58,7 +59,7 @@ fn run_with(
     for (index, &accelerator) in plan.order.iter().enumerate() {
         let probing = plan.probe && accelerator == Accelerator::Kvm;
         let limits = Limits { deadline, silence: probing.then(|| Instant::now() + silence) };
-        let (end, spoke) = match attempt(config, accelerator, limits, console) {
+        let (end, spoke) = match attempt(config, accelerator, limits, console, cache) {
             Ok(attempt) => attempt,
             Err(Error::Died { stderr, .. })
                 if accelerator == Accelerator::Kvm && stderr.to_lowercase().contains("kvm") =>
@@ -111,8 +112,22 @@ fn attempt(
     accelerator: Accelerator,
     limits: Limits,
     console: &mut dyn Console,
+    cache: &Path,
 ) -> Result<(End, bool), Error> {
     let mut guest = Guest::launch(config, accelerator, true)?;
+    let listed = match guest.control_socket() {
+        Some(socket) => {
+            let name = config.artefact.prefix.file_name().unwrap_or_default().to_string_lossy();
+            let listed = Machines::of(cache).enter(&name, socket)?;
+            console.notice(&format!(
+                "`bootwright ctl {}` controls the machine, through {}",
+                listed.name,
+                socket.display()
+            ));
+            Some(listed)
+        }
+        None => None,
+    };
     let mut signals = Signals::new([SIGINT, SIGTERM, SIGHUP]).map_err(Error::system("listen for signals"))?;
     let signals_handle = signals.handle();
     let (wake, woken) = pipe_with(PipeFlags::CLOEXEC)
@@ -174,6 +189,7 @@ fn attempt(
         }
         end
     })?;
+    drop(listed);
     let spoke = shared.lock().log.bytes > 0;
     Ok((end, spoke))
 }

@@ -30,6 +30,8 @@ pub struct Session {
     pub disks: Vec<PreparedDisk>,
     /// MAC address; none: QEMU's.
     pub mac: Option<String>,
+    /// QEMU connects here for the control channel.
+    pub control: Option<PathBuf>,
     /// Flash images and whether each is read-only.
     pub firmware: Vec<(PathBuf, bool)>,
     /// Keeps the temporary directory.
@@ -98,12 +100,13 @@ impl Session {
             None => None,
         };
         let firmware = firmware(config, &state)?;
-        Ok(Self { qmp, boot, disks, mac, firmware, _scratch: scratch })
+        let control = config.control.then(|| qmp.with_file_name("control"));
+        Ok(Self { qmp, control, boot, disks, mac, firmware, _scratch: scratch })
     }
 
     /// A session of given parts, for looking at [`crate::argv`] without a host.
     pub fn of(qmp: PathBuf, disks: Vec<PreparedDisk>, mac: Option<String>, firmware: Vec<(PathBuf, bool)>) -> Self {
-        Self { qmp, boot: None, disks, mac, firmware, _scratch: None }
+        Self { qmp, control: None, boot: None, disks, mac, firmware, _scratch: None }
     }
 }
 

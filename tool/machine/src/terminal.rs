@@ -8,6 +8,10 @@ use std::os::fd::AsFd;
 
 use rustix::process::getpgrp;
 use rustix::termios::{OptionalActions, Termios, tcgetattr, tcgetpgrp, tcsetattr};
+use signal_hook::consts::SIGWINCH;
+use signal_hook::iterator::Signals;
+
+use bootwright_bundle::control::Window;
 
 use crate::Console;
 use crate::console::Keyboard;
@@ -15,35 +19,61 @@ use crate::console::Keyboard;
 /// Standard input, output and error.
 #[derive(Debug)]
 pub struct Terminal {
-    /// What the terminal was like, when it was made raw.
-    before: Option<Termios>,
+    raw: Option<RawTerminal>,
     typing: bool,
+}
+
+/// A terminal in raw mode, on standard input; given back when this is dropped.
+#[derive(Debug)]
+pub struct RawTerminal {
+    before: Termios,
+}
+
+impl RawTerminal {
+    /// Takes it, if there is one that is ours to change.
+    #[must_use]
+    pub fn new() -> Option<Self> {
+        let stdin = io::stdin();
+        // In the background, reading from the terminal would stop us.
+        if !stdin.is_terminal() || tcgetpgrp(&stdin).ok() != Some(getpgrp()) {
+            return None;
+        }
+        let before = tcgetattr(&stdin).ok()?;
+        let mut raw = before.clone();
+        raw.make_raw();
+        tcsetattr(&stdin, OptionalActions::Now, &raw).ok()?;
+        Some(Self { before })
+    }
+}
+
+impl Drop for RawTerminal {
+    fn drop(&mut self) {
+        let _ = tcsetattr(io::stdin(), OptionalActions::Now, &self.before);
+    }
+}
+
+/// The size of the terminal on standard output.
+#[must_use]
+pub fn window() -> Option<Window> {
+    let size = rustix::termios::tcgetwinsize(io::stdout()).ok()?;
+    Some(Window { columns: size.ws_col, rows: size.ws_row })
+}
+
+/// Calls a function, on a thread of its own, whenever the size of the terminal has changed.
+pub fn on_resize(mut changed: impl FnMut(Window) + Send + 'static) {
+    let Ok(mut signals) = Signals::new([SIGWINCH]) else { return };
+    std::thread::spawn(move || {
+        for _ in signals.forever() {
+            window().into_iter().for_each(&mut changed);
+        }
+    });
 }
 
 impl Terminal {
     /// Takes the terminal; it is given back when this is dropped.
     pub fn new() -> io::Result<Self> {
-        let stdin = io::stdin();
-        if !stdin.is_terminal() {
-            return Ok(Self { before: None, typing: true });
-        }
-        // In the background, reading from the terminal would stop us, and it is not ours to change.
-        if tcgetpgrp(&stdin).ok() != Some(getpgrp()) {
-            return Ok(Self { before: None, typing: false });
-        }
-        let before = tcgetattr(&stdin)?;
-        let mut raw = before.clone();
-        raw.make_raw();
-        tcsetattr(&stdin, OptionalActions::Now, &raw)?;
-        Ok(Self { before: Some(before), typing: true })
-    }
-}
-
-impl Drop for Terminal {
-    fn drop(&mut self) {
-        if let Some(before) = &self.before {
-            let _ = tcsetattr(io::stdin(), OptionalActions::Now, before);
-        }
+        let raw = RawTerminal::new();
+        Ok(Self { typing: raw.is_some() || !io::stdin().is_terminal(), raw })
     }
 }
 
@@ -55,7 +85,7 @@ impl Console for Terminal {
     }
 
     fn notice(&mut self, line: &str) {
-        let end = if self.before.is_some() { "\r\n" } else { "\n" };
+        let end = if self.raw.is_some() { "\r\n" } else { "\n" };
         let _ = write!(io::stderr().lock(), "bootwright: {line}{end}");
     }
 
@@ -64,6 +94,6 @@ impl Console for Terminal {
             return None;
         }
         let input = io::stdin().as_fd().try_clone_to_owned().ok()?;
-        Some(Keyboard { input, person: self.before.is_some() })
+        Some(Keyboard { input, person: self.raw.is_some() })
     }
 }

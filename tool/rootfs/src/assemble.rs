@@ -11,7 +11,7 @@ use crate::machine::{Machine, Root};
 use crate::merge::{Merge, file};
 use crate::problems::{Describe, Problems};
 use crate::process::Common;
-use crate::{containers, effective, files, kernel, loader, stubs, volumes};
+use crate::{containers, effective, files, kernel, loader, settings, stubs, volumes};
 
 /// Version of our init's contract that an init image must name to be told more than LinuxKit's.
 const INIT_VERSION: &str = "1";
@@ -42,6 +42,7 @@ pub fn assemble(spec: &Spec, inputs: &Inputs<'_>) -> Result<(Machine, Diagnostic
         kernel: loaded.version,
     };
     containers::add(&mut merge, &all, &common, inputs.store, &mut problems);
+    settings::add(&mut merge, spec, init.native, &mut problems);
     let accounts = Accounts::of(&snapshot(&merge), inputs.store);
     files::add(&mut merge, spec, inputs, &ids, &accounts, &mut problems);
 

@@ -32,6 +32,7 @@ mod resolve;
 #[cfg(test)]
 mod runc_tests;
 mod seccomp;
+mod settings;
 mod stubs;
 mod supervision;
 #[cfg(test)]

@@ -1,6 +1,7 @@
 //! A spec as a document again: for `--dry-run` and `metadata:`. Everything that was merged, defaulted or resolved is shown
 //! as it is; what comes out reads back to an equal spec.
 
+mod control;
 mod supervision;
 mod yaml;
 
@@ -59,6 +60,8 @@ fn document(spec: &Spec) -> Json {
     map.list("services", &spec.services, container);
     map.list("files", &spec.files, file);
     map.put("watchdog", spec.watchdog.as_ref().map(|watchdog| supervision::watchdog(&watchdog.value)));
+    map.put("control", control::control(&spec.control));
+    map.put("logging", control::logging(&spec.logging));
     map.json()
 }
 

@@ -2,10 +2,12 @@
 //! `docs/spec.md` (`markdown`) and the conversion of `resources` are made from it; a new key is one row here and one line
 //! in `read` and `emit`.
 
+mod control;
 mod supervision;
 
 use crate::values::Text;
 
+use control::{CONTROL, LOGGING};
 use supervision::{HEALTH, POLICIES, READY, RESTART, STOP, WATCHDOG};
 
 /// What may stand under a key.
@@ -146,6 +148,8 @@ pub(crate) static SPEC: Shape = shape(
         key("volumes", Kind::List(&Kind::Map(&VOLUME)), "Directories that several containers share, empty or filled from an image.").nullable(),
         key("watchdog", Kind::Map(&WATCHDOG), "A watchdog that init feeds: a machine whose init hangs is restarted.").default("none").ours(),
         key("files", Kind::List(&Kind::Map(&FILE)), "Files, directories and symbolic links put into the machine's root. Parent directories that exist already are never touched.").nullable(),
+        key("control", Kind::Map(&CONTROL), "The control channel: who may ask the running machine for what.").nullable().ours(),
+        key("logging", Kind::Map(&LOGGING), "Where what containers print goes.").nullable().ours(),
         key("trust", Kind::Map(&TRUST), "LinuxKit's content trust.").nullable().ignored("content trust has been removed from LinuxKit as well; pin images by digest instead"),
     ],
 );

@@ -123,6 +123,8 @@ fn merge(spec: &mut Spec, later: Spec) {
     spec.services.extend(later.services);
     spec.volumes.extend(later.volumes);
     spec.files.extend(later.files);
+    spec.control = std::mem::take(&mut spec.control).under(later.control);
+    spec.logging = std::mem::take(&mut spec.logging).under(later.logging);
     spec.written_sources.extend(later.written_sources);
 }
 

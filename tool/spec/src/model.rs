@@ -4,7 +4,10 @@
 //! Keys are those of LinuxKit's YAML (`docs/spec.md`); a key that can come from an image's label is an `Option`: `None`
 //! means "not said here", `Some(empty)` clears what the label says.
 
+mod control;
 mod supervision;
+
+pub use control::{Control, Forward, Logging};
 
 use crate::{Span, Spanned};
 
@@ -33,6 +36,10 @@ pub struct Spec {
     pub files: Vec<FileEntry>,
     /// `watchdog:` (ours).
     pub watchdog: Option<Spanned<Watchdog>>,
+    /// `control:` (ours).
+    pub control: Control,
+    /// `logging:` (ours).
+    pub logging: Logging,
     /// Each `files.source` that was resolved, and how it was written: a machine must not show where it was built.
     pub written_sources: std::collections::BTreeMap<std::path::PathBuf, String>,
     /// Problems that did not stop the parse.

@@ -5,6 +5,7 @@
 //! keys at once, or the place of the file.
 
 mod container;
+mod control;
 mod supervision;
 
 use std::collections::BTreeMap;
@@ -44,6 +45,8 @@ impl Reader<'_> {
             volumes: items(root, "volumes").iter().filter_map(|node| self.volume(node)).collect(),
             files: items(root, "files").iter().filter_map(|node| self.file(node)).collect(),
             watchdog: root.get("watchdog").and_then(supervision::watchdog),
+            control: root.get("control").map(control::control).unwrap_or_default(),
+            logging: root.get("logging").map(control::logging).unwrap_or_default(),
             written_sources: std::mem::take(&mut self.written),
             warnings: Vec::new(),
         }

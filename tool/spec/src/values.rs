@@ -8,8 +8,8 @@ mod strings;
 
 pub(crate) use numbers::{duration, duration_text, flag, integer, mode, owner, range, size};
 use strings::{
-    ARCHITECTURES, capability, container_name, device, env, filled, image, module, mount_option, namespace, one_of,
-    path, platform, url_path, volume_name,
+    ARCHITECTURES, capability, container_name, device, env, filled, image, log_destination, module, mount_option,
+    namespace, one_of, path, platform, url_path, volume_name,
 };
 pub(crate) use strings::{CAPABILITIES, bind, destination, file_path, rlimit, signal, signal_text, tmpfs};
 
@@ -87,6 +87,8 @@ pub(crate) enum Text {
     Signal,
     /// The path of a page, with its slash.
     UrlPath,
+    /// `udp://ADDRESS:PORT` or `tcp://ADDRESS:PORT`.
+    Destination,
 }
 
 impl Text {
@@ -122,6 +124,7 @@ impl Text {
             Self::Duration => duration(text).map(drop),
             Self::Signal => signal(text).map(drop),
             Self::UrlPath => url_path(text),
+            Self::Destination => log_destination(text),
         }
     }
 
@@ -153,6 +156,7 @@ impl Text {
             Self::Duration => Some("^[0-9]+(ms|s|m|h)$"),
             Self::Signal => Some("^(SIG)?[A-Z0-9]+([+-][0-9]+)?$"),
             Self::UrlPath => Some("^/[!-~]*$"),
+            Self::Destination => Some("^(udp|tcp)://[0-9a-fA-F.:\\[\\]]+:[0-9]+$"),
         }
     }
 
@@ -190,6 +194,7 @@ impl Text {
             Self::Duration => "duration: `500ms`, `10s`, `2m`, `1h`",
             Self::Signal => "signal: `SIGTERM`, `SIGRTMIN+3`",
             Self::UrlPath => "path",
+            Self::Destination => "`udp://ADDRESS:PORT` or `tcp://ADDRESS:PORT`",
         }
     }
 }

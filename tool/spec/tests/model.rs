@@ -58,6 +58,8 @@ kernel:
   modules: [virtio, "snd_*", "drivers/net/wireguard/*"]
 boot: {image: "@pkg:../boot"}
 root: {kind: squashfs, verity: true, corruption: restart}
+control: {virtio-serial: false, vsock: 1024, socket: true, allow: [status, logs]}
+logging: {console: false, files: always, fileSize: 65536, fileCount: 2, forward: [{to: "udp://192.0.2.1:514", format: syslog}]}
 init:
   - linuxkit/init:v1.1
   - linuxkit/runc:v1@sha256:0123456789012345678901234567890123456789012345678901234567890123
@@ -665,6 +667,27 @@ fn every_key_arrives() {
       "watchdog": {
         "device": "/dev/watchdog1",
         "timeout": "30s"
+      },
+      "control": {
+        "virtio-serial": false,
+        "vsock": 1024,
+        "socket": true,
+        "allow": [
+          "status",
+          "logs"
+        ]
+      },
+      "logging": {
+        "console": false,
+        "files": "always",
+        "fileSize": 65536,
+        "fileCount": 2,
+        "forward": [
+          {
+            "to": "udp://192.0.2.1:514",
+            "format": "syslog"
+          }
+        ]
       }
     }
     "##);
@@ -768,8 +791,8 @@ fn empty_lists_and_later_documents_that_hold_nothing_are_fine() {
 #[test]
 fn files_merge_from_left_to_right() {
     let base = "kernel: {image: k, cmdline: a, tar: none}\ninit: [i]\nvolumes: [{name: v}]\nservices: [{name: a, image: x}]\nfiles: [{path: f, contents: one}]\n";
-    let more = "kernel: {cmdline: b, binary: bz, tar: \"\"}\nboot: {image: b}\nroot: {kind: initrd, verity: yes}\ninit: [j]\nonboot: [{name: a, image: x}, {name: a, image: x, binds: [\"v:/v\"]}]\nservices: [{name: b, image: y, mounts: [{type: bind, source: w, destination: /w}]}]\n";
-    let last = "kernel: {image: \"\", ucode: u}\nboot: {image: c}\nroot: {kind: squashfs, corruption: eio}\nvolumes: [{name: w}]\nonshutdown: [{name: z, image: z}]\nfiles: [{path: f, contents: two}]\n";
+    let more = "kernel: {cmdline: b, binary: bz, tar: \"\"}\nboot: {image: b}\nroot: {kind: initrd, verity: yes}\ncontrol: {socket: true, allow: [logs]}\nlogging: {files: never, forward: [{to: \"tcp://[::1]:5\"}]}\ninit: [j]\nonboot: [{name: a, image: x}, {name: a, image: x, binds: [\"v:/v\"]}]\nservices: [{name: b, image: y, mounts: [{type: bind, source: w, destination: /w}]}]\n";
+    let last = "kernel: {image: \"\", ucode: u}\nboot: {image: c}\nroot: {kind: squashfs, corruption: eio}\ncontrol: {allow: []}\nlogging: {files: auto}\nvolumes: [{name: w}]\nonshutdown: [{name: z, image: z}]\nfiles: [{path: f, contents: two}]\n";
     let expected = json!({
         "kernel": {"image": "k", "cmdline": "b", "binary": "bz", "tar": "", "ucode": "u"},
         "boot": {"image": "c"},
@@ -783,6 +806,8 @@ fn files_merge_from_left_to_right() {
             {"name": "b", "image": "y", "mounts": [{"type": "bind", "source": "w", "destination": "/w"}]},
         ],
         "files": [{"path": "f", "contents": "one"}, {"path": "f", "contents": "two"}],
+        "control": {"socket": true, "allow": []},
+        "logging": {"files": "auto", "forward": [{"to": "tcp://[::1]:5", "format": "syslog"}]},
     });
     assert_eq!(merged(&[base, more, last]), expected);
 }

@@ -10,6 +10,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::{Duration, Instant};
 
 use rustix::fs::{Mode, OFlags};
+use rustix::time::{ClockId, clock_gettime};
 
 use crate::sys;
 
@@ -20,10 +21,41 @@ const RESERVE: usize = 16 * 1024;
 /// After a loss lines are taken again when no more than this waits, so that one note stands for many lines.
 const RESUME: usize = 16 * 1024;
 
+/// Bytes of own lines that are kept until somebody takes them.
+const SAID: usize = 16 * 1024;
+
 /// Where early and init speak.
 #[derive(Debug, Default)]
 pub struct Consoles {
     list: Vec<Console>,
+    said: Said,
+}
+
+/// A time, as microseconds since 1970 and since the kernel started, and the line that was said then.
+pub type SaidLine = ((u64, u64), Vec<u8>);
+
+/// Own lines that nobody has taken yet.
+#[derive(Debug, Default)]
+struct Said {
+    lines: VecDeque<SaidLine>,
+    bytes: usize,
+}
+
+impl Said {
+    fn push(&mut self, line: &[u8]) {
+        let micros = |clock| {
+            let time = clock_gettime(clock);
+            u64::try_from(time.tv_sec).unwrap_or(0) * 1_000_000 + u64::try_from(time.tv_nsec / 1000).unwrap_or(0)
+        };
+        let line = line.strip_prefix(b"bootwright: ").unwrap_or(line);
+        self.bytes += line.len();
+        self.lines.push_back(((micros(ClockId::Realtime), micros(ClockId::Boottime)), line.to_vec()));
+        while self.bytes > SAID
+            && let Some((_, oldest)) = self.lines.pop_front()
+        {
+            self.bytes -= oldest.len();
+        }
+    }
 }
 
 #[derive(Debug)]
@@ -73,7 +105,14 @@ impl Consoles {
 
     /// Writes a line of init's own as it is.
     pub fn own_line(&mut self, line: &[u8]) {
+        self.said.push(line);
         self.write(line, BACKLOG);
+    }
+
+    /// What has been said by `say` and `own_line` and was not taken yet, the latest 16 KiB of it.
+    pub fn take_said(&mut self) -> impl Iterator<Item = SaidLine> + use<> {
+        self.said.bytes = 0;
+        std::mem::take(&mut self.said.lines).into_iter()
     }
 
     /// Writes a line of a container, which holds no newline, to every console.
@@ -214,6 +253,18 @@ mod tests {
             backlog.push(&[b'y'; 1023], BACKLOG);
         }
         assert!(backlog.bytes.len() <= BACKLOG);
+    }
+
+    #[test]
+    fn own_lines_that_nobody_takes_cost_bounded_memory() {
+        let mut consoles = Consoles::default();
+        consoles.say("first");
+        assert_eq!(consoles.take_said().map(|(_, line)| line).collect::<Vec<_>>(), [b"first"]);
+        for _ in 0..1000 {
+            consoles.own_line(&[b'x'; 1000]);
+        }
+        assert_eq!(consoles.take_said().count(), SAID / 1000);
+        assert_eq!(consoles.take_said().count(), 0);
     }
 
     #[test]

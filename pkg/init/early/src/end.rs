@@ -18,6 +18,8 @@ const ORPHANS: [(libc::c_int, Duration); 2] =
 /// Makes a panic say on the consoles which program failed: the kernel panics next.
 pub fn say_panics(program: &'static str) {
     std::panic::set_hook(Box::new(move |panic| {
+        // Where pstore keeps it, whatever becomes of the consoles.
+        let _ = fs::write("/dev/kmsg", format!("<2>bootwright: {program} failed: {panic}\n").replace('\n', " "));
         let mut consoles = Consoles::open(&Cmdline::read().consoles);
         consoles.say(&format!("{program} failed: {panic}"));
         consoles.own_line(Ending::Panic.line().as_bytes());

@@ -19,7 +19,7 @@ mod sys;
 mod uevents;
 
 pub use cmdline::{Cmdline, Watchdog};
-pub use console::Consoles;
+pub use console::{Consoles, SaidLine};
 pub use end::{end, say_panics};
 pub use program::run;
 pub use uevents::{Uevent, read_uevents, uevents};

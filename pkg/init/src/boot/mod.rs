@@ -9,11 +9,13 @@ mod root;
 mod volumes;
 mod xattrs;
 
+use std::path::Path;
 use std::process::ExitCode;
 
 use bootwright_early::modules::Loader;
 use bootwright_early::{Cmdline, Consoles, manifest, mounts, say_panics, uevents};
 
+use crate::report::BootReport;
 use crate::{cgroups, supervise};
 
 /// What the boot hands on to the supervision.
@@ -29,10 +31,13 @@ pub struct Machine {
     pub signals: Option<std::os::fd::OwnedFd>,
     /// The kernel's device events.
     pub uevents: Option<std::os::fd::OwnedFd>,
+    /// When what happened so far.
+    pub report: BootReport,
 }
 
 /// Is PID 1. Does not return: the kernel panics when PID 1 ends.
 pub fn run() -> ExitCode {
+    let mut report = BootReport::begin();
     say_panics("init");
     let mut troubles = root::own_root();
     troubles.extend(mounts::mount_kernel_filesystems());
@@ -43,15 +48,26 @@ pub fn run() -> ExitCode {
         env!("CARGO_PKG_VERSION"),
         rustix::system::uname().release().to_string_lossy()
     ));
+    report.phase("consoles");
     let manifest = manifest::check(&mut consoles, &cmdline);
+    report.phase("manifest");
     // Before modules are loaded, so that no device that they make is missed, and no signal.
     let signals = note(supervise::signals(), "receiving signals", &mut troubles);
     let uevents = note(uevents(), "receiving device events", &mut troubles);
     let _ = rustix::system::reboot(rustix::system::RebootCommand::CadOff);
     troubles.extend(root::mount_the_rest());
+    report.phase("mounts");
     let mut loader = Loader::new(&cmdline);
     loader.coldplug().say(&mut consoles);
     loader.make_nodes();
+    // Not by any device: what the last kernel left in the firmware's variables is seen with it.
+    if Path::new("/sys/firmware/efi").exists() {
+        let _ = loader.want_one("efi_pstore");
+    }
+    for batch in loader.take_batches() {
+        report.modules(batch.names.join(" "), batch.start, batch.end);
+    }
+    report.phase("modules");
     for console in &cmdline.consoles {
         consoles.add(console);
     }
@@ -65,7 +81,8 @@ pub fn run() -> ExitCode {
     for trouble in troubles {
         consoles.say(&trouble);
     }
-    supervise::run(Machine { cmdline, consoles, loader, signals, uevents })
+    report.phase("system");
+    supervise::run(Machine { cmdline, consoles, loader, signals, uevents, report })
 }
 
 /// A machine without signals or device events is a poor one, but one that runs.

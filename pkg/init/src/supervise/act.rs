@@ -44,6 +44,7 @@ impl Supervisor {
             Action::Ready => self.ready(),
             Action::Shell => self.start_shell(),
             Action::End(ending) => {
+                self.desk.finish(&mut self.machine.consoles);
                 let watchdog = self.watchdog.take();
                 end(&mut self.machine.consoles, ending, || {
                     if let Some(watchdog) = watchdog {
@@ -87,6 +88,7 @@ impl Supervisor {
 
     fn start(&mut self, i: usize) {
         self.open_notify(i);
+        self.desk.report.start(i);
         let Some(Post { unit, runner: slot, record, .. }) = self.posts.get_mut(i) else { return };
         let abort = self.machine.cmdline.abort.as_ref() == Some(&unit.name);
         match Runner::start(unit, abort) {
@@ -140,6 +142,7 @@ impl Supervisor {
     }
 
     fn ready(&mut self) {
+        self.desk.report.ready();
         let services = self.posts.iter().enumerate().filter(|(_, post)| post.unit.kind == Kind::Service);
         let ready = services.filter(|(i, _)| self.sequence.state(*i) == State::Ready);
         let names: Vec<&str> = ready.map(|(_, post)| post.unit.name.as_str()).collect();

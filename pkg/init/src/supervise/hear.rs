@@ -11,7 +11,8 @@ use rustix::process::WaitOptions;
 use super::runner::Runner;
 use super::sequence::Event;
 use super::sources::Source;
-use super::voice::echo;
+use super::unit::Kind;
+use super::voice::{LAST_LINES, echo};
 use super::{Post, Supervisor, now, power};
 use crate::sys;
 
@@ -29,6 +30,11 @@ impl Supervisor {
             Source::Notify(i) => self.hear_notify(i),
             Source::Console(i) => self.machine.consoles.flush(i),
             Source::Button(i) => self.hear_button(i),
+            Source::Desk(i) => {
+                while let Some(call) = self.desk.hear(i) {
+                    self.answer(call);
+                }
+            }
         }
     }
 
@@ -50,7 +56,7 @@ impl Supervisor {
         self.reap();
     }
 
-    fn request(&mut self, ending: Ending, why: &str) {
+    pub(super) fn request(&mut self, ending: Ending, why: &str) {
         // One press may come by two devices, and a held key repeats.
         let now = now();
         if self.requested.replace(now).is_some_and(|last| now.saturating_sub(last) < SAME_REQUEST) {
@@ -74,6 +80,9 @@ impl Supervisor {
                 self.happen(Event::ShellEnded);
                 continue;
             }
+            if self.desk.reaped(pid) {
+                continue;
+            }
             // A child that ended after the hearing above may have said its last words since.
             if let Some(i) = self.find(|post| post.runner.as_mut().is_some_and(|runner| runner.reaped(pid, status))) {
                 self.hear_child(i);
@@ -92,14 +101,15 @@ impl Supervisor {
         if let Some(Post { runner: Some(runner), .. }) = self.posts.get_mut(i)
             && runner.hear()
         {
+            self.desk.report.started(i, runner.cgroup());
             self.happen(Event::Started(i));
         }
     }
 
     fn hear_output(&mut self, i: usize) {
         let Some(Post { runner: Some(runner), unit, .. }) = self.posts.get_mut(i) else { return };
-        let consoles = &mut self.machine.consoles;
-        runner.read(|line| echo(consoles, unit, line));
+        let (consoles, desk) = (&mut self.machine.consoles, &mut self.desk);
+        runner.read(|line| echo(consoles, desk, i, unit, line));
     }
 
     fn hear_notify(&mut self, i: usize) {
@@ -126,16 +136,25 @@ impl Supervisor {
         let Some(Post { runner: slot, unit, record, .. }) = self.posts.get_mut(i) else { return };
         let Some(outcome) = slot.as_ref().and_then(Runner::ended) else { return };
         let Some(mut runner) = slot.take() else { return };
-        let consoles = &mut self.machine.consoles;
+        let (consoles, desk) = (&mut self.machine.consoles, &mut self.desk);
         // What it printed last; a share is enough, since a pipe holds no more than two.
-        runner.read(|line| echo(consoles, unit, line));
-        runner.read(|line| echo(consoles, unit, line));
-        runner.output.finish(|line| echo(consoles, unit, line));
+        runner.read(|line| echo(consoles, desk, i, unit, line));
+        runner.read(|line| echo(consoles, desk, i, unit, line));
+        runner.output.finish(|line| echo(consoles, desk, i, unit, line));
+        desk.report.ended(i);
         runner.clean_up(unit);
         record.output = std::mem::take(&mut runner.output);
         let well = outcome.is_good();
         record.end(outcome, now());
         drop(runner);
+        if let (Some(outcome), None) = (record.outcome.as_ref().filter(|outcome| !outcome.is_good()), record.asked) {
+            let headline = format!("{} `{}` ended: {outcome}", unit.kind.word(), unit.name);
+            desk.keep(i, &headline, LAST_LINES);
+        }
+        if unit.kind == Kind::Onboot {
+            // It may have mounted the disk that log files are for.
+            desk.look();
+        }
         self.happen(Event::Ended(i, well));
     }
 
@@ -161,7 +180,10 @@ impl Supervisor {
         let Some(socket) = &self.machine.uevents else { return };
         let mut wanted = BTreeSet::new();
         let mut inputs = Vec::new();
+        let mut ports = false;
         let whole = read_uevents(socket, |event| {
+            // A port has its name only when it changes.
+            ports |= event.subsystem == Some("virtio-ports");
             if event.action == "add" {
                 wanted.extend(event.modalias.map(str::to_owned));
                 inputs.extend(event.device.and_then(|d| d.strip_prefix("input/")).map(str::to_owned));
@@ -172,6 +194,9 @@ impl Supervisor {
                 }
             }
         });
+        if ports || !whole {
+            self.desk.look();
+        }
         if !whole {
             // Ask all devices.
             self.machine.loader.coldplug().say(&mut self.machine.consoles);

@@ -6,6 +6,7 @@
 //! done, and `voice` says it.
 
 mod act;
+mod answers;
 mod events;
 mod hear;
 mod notify;
@@ -24,23 +25,24 @@ mod watchdog;
 
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rustix::event::epoll::{self, EventData, EventFlags};
 use rustix::process::Pid;
 
 use crate::boot::Machine;
+use crate::control::Desk;
 use crate::sys;
 
 use events::Events;
 use notify::Notify;
 use prober::Prober;
-use record::{Record, Status};
+use record::Record;
 use runner::{Outcome, Runner};
-use sequence::{Event, Order, Sequence, State};
+use sequence::{Event, Sequence, State};
 use sources::Source;
 use timers::Timers;
-use unit::{Kind, Unit};
+use unit::Unit;
 use watchdog::Watchdog;
 
 pub use runner::pipe;
@@ -53,10 +55,12 @@ pub fn signals() -> io::Result<OwnedFd> {
 }
 
 /// Runs the machine until it ends.
-pub fn run(machine: Machine) -> ! {
+pub fn run(mut machine: Machine) -> ! {
     let (units, mut troubles) = unit::discover(machine.cmdline.onfail);
     let (plans, more) = plan::plans(&units);
     troubles.extend(more);
+    let report = std::mem::take(&mut machine.report);
+    let desk = Desk::new(units.iter().map(|unit| unit.name.as_str()), report, &mut troubles);
     // A child per processor: creating a container is work, and each child needs memory.
     let width = std::thread::available_parallelism().map_or(2, |n| n.get().max(2));
     let sequence = Sequence::new(plans, width, machine.cmdline.onfail_delay);
@@ -66,6 +70,7 @@ pub fn run(machine: Machine) -> ! {
         posts,
         sequence,
         events: Events::default(),
+        desk,
         buttons: power::buttons(),
         poll: epoll::create(epoll::CreateFlags::CLOEXEC).ok(),
         timers: Timers::default(),
@@ -76,6 +81,7 @@ pub fn run(machine: Machine) -> ! {
     for trouble in troubles {
         supervisor.machine.consoles.say(&trouble);
     }
+    supervisor.desk.show_crash(&mut supervisor.machine.consoles);
     supervisor.listen();
     supervisor.arm_watchdog();
     supervisor.happen(Event::Begin);
@@ -110,41 +116,13 @@ struct Supervisor {
     posts: Vec<Post>,
     sequence: Sequence,
     events: Events,
+    desk: Desk,
     buttons: Vec<(String, OwnedFd)>,
     poll: Option<OwnedFd>,
     timers: Timers,
     watchdog: Option<Watchdog>,
     shell: Option<Pid>,
     requested: Option<Duration>,
-}
-
-/// For the control channel.
-#[expect(dead_code, reason = "the control channel calls these")]
-impl Supervisor {
-    /// How each container is.
-    fn statuses(&self) -> impl Iterator<Item = Status<'_>> {
-        self.posts.iter().enumerate().map(|(i, post)| Status {
-            name: &post.unit.name,
-            kind: post.unit.kind,
-            state: self.sequence.state(i),
-            process: post.runner.as_ref().and_then(Runner::process),
-            started: post.record.started,
-            ready: post.record.ready,
-            restarts: self.sequence.restarts(i),
-            outcome: post.record.outcome.as_ref(),
-            says: &post.record.status,
-        })
-    }
-
-    /// Wants something of a service. False if there is none of that name.
-    fn order(&mut self, name: &str, order: Order) -> bool {
-        let service = |post: &Post| post.unit.kind == Kind::Service && post.unit.name == name;
-        let found = self.posts.iter().position(service);
-        if let Some(i) = found {
-            self.happen(Event::Order(i, order));
-        }
-        found.is_some()
-    }
 }
 
 impl Supervisor {
@@ -178,7 +156,12 @@ impl Supervisor {
         for (i, console) in self.machine.consoles.waiting() {
             self.watch(console, Source::Console(i), EventFlags::OUT | EventFlags::ONESHOT);
         }
-        let pauses = [self.timers.pause(now()), self.watchdog.as_ref().map(|dog| dog.pause(now()))];
+        self.desk.turn(&mut self.machine.consoles);
+        for (i, fd, flags) in self.desk.watches() {
+            watch(self.poll.as_ref(), fd, Source::Desk(i), flags);
+        }
+        let desk = self.desk.due().map(|due| due.saturating_duration_since(Instant::now()));
+        let pauses = [self.timers.pause(now()), self.watchdog.as_ref().map(|dog| dog.pause(now())), desk];
         for source in self.wait(pauses.into_iter().flatten().min()) {
             self.hear(source);
         }
@@ -229,13 +212,16 @@ impl Supervisor {
         let Some(record) = self.posts.get_mut(i).map(|post| &mut post.record) else { return };
         match state {
             State::Starting => record.start(now),
-            State::Ready => record.ready = Some(now),
+            State::Ready => {
+                record.ready = Some(now);
+                self.desk.report.unit_ready(i);
+            }
             State::Stopping => record.stopped = Some(now),
             State::Waiting | State::Running | State::Backoff | State::Down | State::Failed => {}
         }
         let ended = matches!(state, State::Backoff | State::Down | State::Failed);
         let detail = record.outcome.as_ref().filter(|_| ended).map(Outcome::to_string).unwrap_or_default();
-        self.events.add(now, Some(i), state.word(), &detail);
+        self.events.add(now, Some(i), state.name(), &detail);
     }
 }
 

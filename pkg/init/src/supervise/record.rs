@@ -1,12 +1,8 @@
-//! What is known of a container beside its state, and what of it others may ask for.
+//! What is known of a container beside its state.
 
 use std::time::Duration;
 
-use rustix::process::Pid;
-
 use super::runner::Outcome;
-use super::sequence::State;
-use super::unit::Kind;
 use crate::output::Output;
 
 /// What is remembered of a container.
@@ -49,28 +45,4 @@ impl Record {
         self.asked = self.stopped.map(|then| now.saturating_sub(then));
         self.outcome = Some(outcome);
     }
-}
-
-/// How a container is, for whoever asks. Times are since the kernel started.
-#[derive(Clone, Copy, Debug)]
-#[expect(dead_code, reason = "the control channel reads it")]
-pub struct Status<'a> {
-    /// Its name.
-    pub name: &'a str,
-    /// When it runs.
-    pub kind: Kind,
-    /// Its state.
-    pub state: State,
-    /// Its first process.
-    pub process: Option<Pid>,
-    /// When it was started last.
-    pub started: Option<Duration>,
-    /// When it was ready last.
-    pub ready: Option<Duration>,
-    /// How often it was started again.
-    pub restarts: u32,
-    /// How it ended last.
-    pub outcome: Option<&'a Outcome>,
-    /// What it says it does.
-    pub says: &'a str,
 }

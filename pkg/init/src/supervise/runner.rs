@@ -243,6 +243,11 @@ impl Runner {
         self.process
     }
 
+    /// Its cgroup, as a path below the mount point.
+    pub fn cgroup(&self) -> Option<&str> {
+        self.cgroup.as_deref()
+    }
+
     /// Asks the container to end.
     pub fn stop(&mut self, signal: i32) {
         self.asked = Some(signal);

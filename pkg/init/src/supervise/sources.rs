@@ -17,6 +17,8 @@ pub enum Source {
     Console(usize),
     /// A power button.
     Button(usize),
+    /// Who is to be answered, or to get what was said (`control`).
+    Desk(usize),
 }
 
 impl Source {
@@ -30,6 +32,7 @@ impl Source {
             Self::Console(i) => (4, i),
             Self::Button(i) => (5, i),
             Self::Notify(i) => (6, i),
+            Self::Desk(i) => (7, i),
         };
         (kind << 32) | (position as u64 & 0xffff_ffff)
     }
@@ -44,7 +47,8 @@ impl Source {
             3 => Self::Output(position),
             4 => Self::Console(position),
             5 => Self::Button(position),
-            _ => Self::Notify(position),
+            6 => Self::Notify(position),
+            _ => Self::Desk(position),
         }
     }
 }
@@ -63,6 +67,7 @@ mod tests {
             Source::Notify(2),
             Source::Console(0),
             Source::Button(3),
+            Source::Desk(4),
         ] {
             assert_eq!(Source::of(source.token()), source);
         }

@@ -2,18 +2,24 @@
 
 use std::time::Duration;
 
+use bootwright_bundle::control::Stream;
 use bootwright_early::Consoles;
 
 use super::record::Record;
 use super::runner::Outcome;
 use super::sequence::Saying;
 use super::unit::{Kind, Unit};
+use crate::control::Desk;
 
 /// Lines of output that are repeated when a container fails.
-const LAST_LINES: usize = 20;
+pub const LAST_LINES: usize = 20;
 
-/// Puts a container's line on the consoles.
-pub fn echo(consoles: &mut Consoles, unit: &Unit, line: &[u8]) {
+/// Puts a line of the container at a position into the journal and on the consoles.
+pub fn echo(consoles: &mut Consoles, desk: &mut Desk, position: usize, unit: &Unit, line: &[u8]) {
+    desk.line(position, Stream::Stdout, line);
+    if !desk.shows() {
+        return;
+    }
     let mut text = Vec::with_capacity(unit.name.len() + 2 + line.len());
     text.extend_from_slice(unit.name.as_bytes());
     text.extend_from_slice(b": ");

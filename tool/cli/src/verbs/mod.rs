@@ -5,6 +5,7 @@ mod cache;
 mod check;
 mod completion;
 mod compose;
+mod ctl;
 mod pkg;
 mod run;
 mod schema;
@@ -23,6 +24,7 @@ pub enum Verb {
     Cache(cache::Args),
     Check(check::Args),
     Completion(completion::Args),
+    Ctl(ctl::Args),
     Pkg(pkg::Args),
     Run(Box<run::Args>),
     Schema(schema::Args),
@@ -37,6 +39,7 @@ impl Verb {
             Self::Cache(args) => args.run(global, printer),
             Self::Check(args) => args.run(global, printer),
             Self::Completion(args) => args.run(printer),
+            Self::Ctl(args) => args.run(global, printer),
             Self::Pkg(args) => args.run(global, printer),
             Self::Run(args) => args.run(global, printer),
             Self::Schema(args) => args.run(printer),

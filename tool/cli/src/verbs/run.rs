@@ -80,6 +80,9 @@ pub struct Args {
     /// Boot through UEFI
     #[arg(long)]
     uefi: bool,
+    /// Without the control channel (`bootwright ctl`)
+    #[arg(long)]
+    no_control: bool,
     /// A firmware image in place of the default
     #[arg(long, value_name = "FILE")]
     fw: Option<PathBuf>,
@@ -178,6 +181,7 @@ impl Args {
             state: self.state,
             timeout: self.timeout,
             log: self.log,
+            control: !self.no_control,
             ..MachineConfig::new(artefact)
         };
         config.check()?;
@@ -194,7 +198,7 @@ fn accel_from_env() -> Result<AccelChoice, Failure> {
 }
 
 /// Seconds, or a number with `s`, `m` or `h`.
-fn duration(text: &str) -> Result<Duration, String> {
+pub fn duration(text: &str) -> Result<Duration, String> {
     let (number, unit) = match text.strip_suffix(['s', 'm', 'h']) {
         Some(number) => (number, text.chars().last().unwrap_or('s')),
         None => (text, 's'),

@@ -119,6 +119,20 @@ pub(super) fn image(text: &str) -> Result<(), Complaint> {
     Ok(())
 }
 
+/// An address and not a name: what sends logs cannot wait for a resolver, and must not depend on one.
+pub(super) fn log_destination(text: &str) -> Result<(), Complaint> {
+    let Some((_, address)) = text.split_once("://").filter(|(scheme, _)| ["udp", "tcp"].contains(scheme)) else {
+        return complain(format!("{} is no destination", quoted(text)), "it begins with `udp://` or `tcp://`");
+    };
+    match address.parse::<std::net::SocketAddr>() {
+        Ok(address) if address.port() > 0 => Ok(()),
+        _ => complain(
+            format!("{} is no address with a port", quoted(address)),
+            "such as `192.0.2.1:514` or `[2001:db8::1]:514`; names are not looked up",
+        ),
+    }
+}
+
 pub(super) fn container_name(text: &str) -> Result<(), Complaint> {
     let bad = |label: &str| complain(format!("{} cannot name a container", quoted(text)), label);
     if text.is_empty() {

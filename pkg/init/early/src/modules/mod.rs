@@ -23,6 +23,10 @@ const COMPRESSED: i32 = 4;
 /// Rounds of asking all devices; buses behind buses behind buses are four.
 const ROUNDS: usize = 8;
 
+/// Batches that are remembered, and names in each.
+const BATCHES: usize = 32;
+const BATCH_NAMES: usize = 32;
+
 /// The modules of the running kernel.
 #[derive(Debug)]
 pub struct Loader {
@@ -32,6 +36,18 @@ pub struct Loader {
     asked: BTreeSet<String>,
     loaded: BTreeSet<String>,
     reported: BTreeSet<String>,
+    batches: Vec<Batch>,
+}
+
+/// Modules that were loaded together, and from when to when, in microseconds since the kernel started.
+#[derive(Debug, Default)]
+pub struct Batch {
+    /// Their names, the first few of them.
+    pub names: Vec<String>,
+    /// When it began.
+    pub start: u64,
+    /// When it ended.
+    pub end: u64,
 }
 
 /// What loading came to.
@@ -56,7 +72,13 @@ impl Loader {
             asked: BTreeSet::new(),
             loaded: BTreeSet::new(),
             reported: BTreeSet::new(),
+            batches: Vec::new(),
         }
+    }
+
+    /// The batches that have been loaded, at most 32 of them.
+    pub fn take_batches(&mut self) -> Vec<Batch> {
+        std::mem::take(&mut self.batches)
     }
 
     /// Loads what the devices want that there are.
@@ -95,8 +117,17 @@ impl Loader {
         names.retain(|n| !self.loaded.contains(&tables::normal(n)));
         if !names.is_empty() {
             let modules = tables::Modules::read(self.open("modules.dep"), self.open("modules.softdep"));
+            let mut batch = Batch { start: uptime(), ..Batch::default() };
             for path in modules.plan(names.iter().filter(|n| modules.has(n))) {
+                let before = report.loaded;
                 self.load(&path, &mut report);
+                if report.loaded > before && batch.names.len() < BATCH_NAMES {
+                    batch.names.push(tables::name_of(&path));
+                }
+            }
+            batch.end = uptime();
+            if !batch.names.is_empty() && self.batches.len() < BATCHES {
+                self.batches.push(batch);
             }
         }
         self.report_left_out(&wanted, &mut report);
@@ -195,6 +226,12 @@ impl Report {
         }
         sentences
     }
+}
+
+/// Microseconds since the kernel started.
+fn uptime() -> u64 {
+    let time = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
+    u64::try_from(time.tv_sec).unwrap_or(0) * 1_000_000 + u64::try_from(time.tv_nsec / 1000).unwrap_or(0)
 }
 
 /// Whether no process of this machine has said yet that a module was left out.

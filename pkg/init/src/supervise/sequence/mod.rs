@@ -18,6 +18,8 @@ use bootwright_bundle::{Ending, OnFail};
 use super::plan::Plan;
 use super::unit::Kind;
 
+pub use bootwright_bundle::control::{Order, State};
+
 /// What has happened. Numbers are positions in the list of units.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Event {
@@ -39,18 +41,6 @@ pub enum Event {
     Due(Timer),
     /// The shell has ended.
     ShellEnded,
-}
-
-/// What somebody may want of a service.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[cfg_attr(not(test), expect(dead_code, reason = "the control channel gives orders"))]
-pub enum Order {
-    /// That it runs.
-    Start,
-    /// That it is down until somebody wants it to run.
-    Stop,
-    /// That it ends and runs again.
-    Restart,
 }
 
 /// What a timer is for.
@@ -132,48 +122,6 @@ pub enum Saying {
     Hurried,
     /// It was killed and does not end.
     Stuck,
-}
-
-/// How a container is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum State {
-    /// Its turn has not come, or it waits for other services.
-    Waiting,
-    /// It is being created.
-    Starting,
-    /// It runs, and is not ready.
-    Running,
-    /// It runs and is ready.
-    Ready,
-    /// It was asked to end.
-    Stopping,
-    /// It has ended and will be started again.
-    Backoff,
-    /// It has ended, as it should.
-    Down,
-    /// It has failed for good.
-    Failed,
-}
-
-impl State {
-    /// Its name, for people and programs.
-    pub fn word(self) -> &'static str {
-        match self {
-            Self::Waiting => "waiting",
-            Self::Starting => "starting",
-            Self::Running => "running",
-            Self::Ready => "ready",
-            Self::Stopping => "stopping",
-            Self::Backoff => "backoff",
-            Self::Down => "down",
-            Self::Failed => "failed",
-        }
-    }
-
-    /// Whether there is a process, or may be.
-    pub fn is_active(self) -> bool {
-        matches!(self, Self::Starting | Self::Running | Self::Ready | Self::Stopping)
-    }
 }
 
 /// What follows when a container that is stopping has ended.

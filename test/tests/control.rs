@@ -1,0 +1,141 @@
+//! The control channel: a machine is asked from outside and from inside, by well-behaved callers and others.
+
+use std::io::Write;
+use std::os::unix::net::UnixStream;
+
+use bootwright_test::{Entry, Outcome, Story, words};
+
+/// Says what is typed at it through a FIFO.
+const TALKER: &str =
+    "mkfifo /tmp/say; echo up; echo aside >&2; while :; do read line < /tmp/say && echo said $line; done";
+
+#[test]
+fn a_machine_is_asked_from_outside() {
+    let built = Story::new()
+        .onboot(Entry::shell("set-up", "echo set up"))
+        .service(
+            Entry::shell("talker", TALKER).key("uid", "1000").key("env", "[\"COLOUR=red\"]").key("tmpfs", "[/tmp]"),
+        )
+        .service(Entry::shell("flaky", "sleep 1; echo last words; exit 3").key("restart", "never"))
+        .build();
+    let mut machine = built.boot().control().start();
+    machine.sees_all(&[words::READY, &words::ended("service", "flaky")]);
+
+    // What there is.
+    let status = machine.ctl_json(&["status"]);
+    let unit = |name: &str| status.as_array().unwrap().iter().find(|unit| unit["name"] == name).unwrap();
+    assert_eq!((&unit("set-up")["kind"], &unit("set-up")["state"]), (&"onboot".into(), &"down".into()));
+    assert_eq!((&unit("flaky")["state"], &unit("flaky")["outcome"]), (&"failed".into(), &"exit code 3".into()));
+    let talker = unit("talker");
+    assert_eq!((&talker["state"], &talker["restarts"]), (&"ready".into(), &0.into()));
+    assert!(talker["pid"].as_u64() > Some(1) && talker["memory"].as_u64() > Some(0), "{talker}");
+    let table = machine.ctl(&["status"]).out;
+    assert!(table.starts_with("NAME") && table.lines().count() == 4, "{table}");
+
+    // What was said, by whom; and what comes.
+    let logs = machine.ctl(&["logs"]).out;
+    for text in
+        ["init: init ", "set-up: set up", "talker: up", "flaky: last words", "init: service `flaky` ended: exit code 3"]
+    {
+        assert!(logs.contains(text), "{text} is not in\n{logs}");
+    }
+    let last = machine.ctl(&["logs", "-n", "1", "flaky"]).out;
+    assert!(last.ends_with("Z flaky: last words\n") && last.lines().count() == 1, "{last}");
+    let unknown = machine.ctl(&["logs", "talkre"]);
+    assert_eq!(unknown.code, Some(1));
+    assert!(unknown.err.contains("there is no log `talkre`") && unknown.err.contains("`flaky`"), "{unknown:?}");
+
+    // Several at a time: one follows while others come and go.
+    let follower = machine.begin_ctl(&["logs", "-f", "talker"]);
+    follower.sees("talker: up");
+
+    // A program in a service: as its user, with its environment; input, output and exit code.
+    let run = machine.ctl_with(
+        &["exec", "talker", "--", "sh", "-c", "id -u; echo $COLOUR; cat; echo oops >&2; exit 7"],
+        b"from outside\n",
+    );
+    assert_eq!((run.code, run.out.as_str(), run.err.as_str()), (Some(7), "1000\nred\nfrom outside\n", "oops\n"));
+    let much = vec![b'x'; 300_000];
+    let run = machine.ctl_with(&["exec", "talker", "--", "wc", "-c"], &much);
+    assert_eq!((run.code, run.out.trim()), (Some(0), "300000"));
+    let run = machine.ctl(&["exec", "talker", "--", "sh", "-c", "kill -9 $$"]);
+    assert_eq!(run.code, Some(137), "{run:?}");
+    let run = machine.ctl(&["exec", "talker", "nonesuch"]);
+    assert!(run.code == Some(127) && run.err.contains("`nonesuch` was not executed"), "{run:?}");
+    let run = machine.ctl(&["exec", "flaky", "true"]);
+    assert!(run.code == Some(1) && run.err.contains("service `flaky` does not run"), "{run:?}");
+
+    // With a terminal, which is the container's.
+    let mut shell = machine.begin_ctl(&["exec", "-t", "talker", "sh"]);
+    shell.types("echo size: $(stty size) on $(tty)\n");
+    shell.sees("size: 24 80 on /dev/pts/");
+    shell.types("exit 5\n");
+    assert_eq!(shell.ends(), Some(5));
+
+    let run = machine.ctl(&["exec", "talker", "--", "sh", "-c", "echo again > /tmp/say"]);
+    assert_eq!(run.code, Some(0), "{run:?}");
+    follower.sees("talker: said again");
+
+    // Whoever does not know the protocol, or says half a word and goes, is in nobody's way.
+    for garbage in [&b"GET / HTTP/1.0\r\n\r\n"[..], &[0xff; 100_000], b"\0\x02\x01", b""] {
+        let mut caller = UnixStream::connect(machine.control_socket()).unwrap();
+        caller.write_all(garbage).unwrap();
+    }
+    assert_eq!(machine.ctl(&["exec", "talker", "true"]).code, Some(0));
+
+    // Down until somebody wants it to run.
+    let state = || machine.ctl_json(&["status"]).as_array().unwrap()[1]["state"].clone();
+    assert_eq!(machine.ctl(&["stop", "talker"]).code, Some(0));
+    machine.sees(&words::ended("service", "talker"));
+    assert_eq!(state(), "down");
+    assert_eq!(machine.ctl(&["start", "talker"]).code, Some(0));
+    machine.sees("talker: up");
+    assert_eq!(machine.ctl(&["restart", "talker"]).code, Some(0));
+    machine.sees("talker: up");
+    let unknown = machine.ctl(&["restart", "set-up"]);
+    assert!(unknown.code == Some(1) && unknown.err.contains("there is no service `set-up`"), "{unknown:?}");
+
+    // How it came up.
+    let report = machine.ctl_json(&["boot-report"]);
+    let services = report["units"].as_array().unwrap();
+    let talker = services.iter().find(|unit| unit["name"] == "talker").unwrap();
+    let times =
+        [&report["kernel"], &report["phases"][0]["start"], &talker["start"], &talker["started"], &report["ready"]];
+    let times: Vec<f64> = times.iter().map(|time| time.as_f64().unwrap()).collect();
+    assert!(times.is_sorted() && talker["cpu"].as_f64() > Some(0.0), "{report}");
+    assert!(report["modules"][0]["name"].as_str().unwrap().contains("virtio"), "{report}");
+    assert!(report["firmware"].is_null() && report["loader"].is_null(), "SeaBIOS does not tell");
+
+    assert_eq!(machine.ctl(&["poweroff"]).code, Some(0));
+    assert_eq!(machine.ends(), Outcome::PoweredOff);
+    assert!(machine.said(&words::asked("poweroff", "the control channel")));
+}
+
+/// From inside, by a unix socket and by vsock (to itself), and only what the spec allows. The hypervisor's port is refused.
+#[test]
+fn a_machine_is_asked_from_inside_as_far_as_its_spec_allows() {
+    let ask = "until ctl status > /dev/null 2>&1; do sleep 0.1; done; \
+               ctl status | grep -c ready; ctl vsock:1:1024 logs init | grep -c 'init: init '; \
+               ctl exec asker true; echo code $?; ctl restart nobody; reboot; echo done; exec sleep 1000";
+    let built = Story::new()
+        .kernel("modules: [virtio, vsock_loopback]")
+        .keys("control: {virtio-serial: false, vsock: 1024, socket: true, allow: [status, logs]}\n")
+        .onboot(Entry::shell("probe", "busybox modprobe vsock_loopback; true"))
+        .service(
+            Entry::shell(
+                "asker",
+                &format!("mkdir -p /tmp/bin; ln -s /machine/init /tmp/bin/ctl; PATH=/tmp/bin:$PATH; {ask}"),
+            )
+            .key("binds", "[\"/run:/run\", \"/:/machine:ro\"]")
+            .key("tmpfs", "[/tmp]"),
+        )
+        .build();
+    let mut machine = built.boot().control().start();
+    machine.sees("asker: done");
+    let lines = machine.lines();
+    let said: Vec<&str> = lines.iter().filter_map(|line| line.strip_prefix("asker: ")).map(str::trim_end).collect();
+    assert_eq!(said[..2], ["1", "1"], "{said:#?}");
+    let refused = |right: &str| said.contains(&&*format!("ctl: the machine does not allow `{right}`"));
+    assert!(refused("exec") && refused("services") && said.contains(&"code 1"), "{said:#?}");
+    machine.powers_off();
+}
