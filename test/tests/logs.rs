@@ -35,6 +35,7 @@ fn a_flood_costs_only_its_own_oldest_lines() {
             Entry::shell("mount", "mount -t ext4 /dev/vda /var/log && echo mounted")
                 .key("capabilities", "[CAP_SYS_ADMIN]")
                 .key("binds", "[\"/dev:/dev\", \"/var:/var:rshared,rbind\"]")
+                .key("devices", "[{path: all, type: b}]")
                 .key("rootfsPropagation", "shared"),
         )
         .onboot(Entry::shell("network", network).key("net", "host").key("capabilities", "[CAP_NET_ADMIN]"))
