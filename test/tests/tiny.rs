@@ -106,7 +106,7 @@ fn the_kernel_mounts_every_kind_of_root_by_itself() {
     machine.powers_off();
     drop(machine);
     // The superblock: there is nothing that could say a sentence of ours.
-    let mut machine = flipped(8).argument("panic=-1").start();
+    let mut machine = flipped(8).start();
     machine.sees_all(&["is corrupted", "Unable to mount root fs"]);
     assert_eq!(machine.ends(), Outcome::Panicked);
 }

@@ -57,7 +57,13 @@ fn story(keys: &str) -> Story {
     let name = names().swap_remove(NAME);
     let (begin, end) = name.split_at(40);
     let script = SCRIPT.replace("NAME", &format!("{begin}''{end}"));
-    story.service(Entry::new("app", &app).script(&script).key("pid", "host").key("binds", "[\"/dev:/dev\"]"))
+    story.service(
+        Entry::new("app", &app)
+            .script(&script)
+            .key("pid", "host")
+            .key("binds", "[\"/dev:/dev\"]")
+            .key("restart", "never"),
+    )
 }
 
 #[test]

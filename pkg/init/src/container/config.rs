@@ -124,6 +124,13 @@ impl Config {
         (self.in_machine(id("uid").unwrap_or(0), "uidMappings"), self.in_machine(id("gid").unwrap_or(0), "gidMappings"))
     }
 
+    /// Whether it gets a new network namespace. As with runc, `lo` is up in it.
+    pub fn has_own_network(&self) -> bool {
+        let namespaces = self.0.get("linux").and_then(|linux| linux.get("namespaces")).and_then(Value::as_array);
+        let text = |namespace: &Value, key| namespace.get(key).and_then(Value::as_str).unwrap_or_default().to_owned();
+        namespaces.into_iter().flatten().any(|one| text(one, "type") == "network" && text(one, "path").is_empty())
+    }
+
     /// Who root of the container's user namespace is in the machine; none where it is root.
     pub fn mapped_root(&self) -> Option<(u32, u32)> {
         Some((self.in_machine(0, "uidMappings"), self.in_machine(0, "gidMappings"))).filter(|root| *root != (0, 0))
@@ -223,6 +230,16 @@ mod tests {
         assert_eq!(config.0["process"]["noNewPrivileges"], json!(true));
         assert_eq!(config.0["process"]["capabilities"]["bounding"], json!(["CAP_NET_ADMIN"]));
         assert_eq!(config.0["unknown"], json!(1));
+    }
+
+    #[test]
+    fn a_network_that_is_joined_is_somebody_elses() {
+        let namespaces = |value: Value| completed(json!({"linux": {"namespaces": value}})).has_own_network();
+        assert!(namespaces(json!([{"type": "mount"}, {"type": "network"}])));
+        assert!(namespaces(json!([{"type": "network", "path": ""}])));
+        for other in [json!([{"type": "network", "path": "/run/netns/a"}]), json!([{"type": "mount"}, 1]), json!(2)] {
+            assert!(!namespaces(other.clone()), "{other}");
+        }
     }
 
     #[test]

@@ -10,6 +10,7 @@ mod config;
 mod dev;
 mod landlock;
 mod log;
+mod namespace;
 mod prepare;
 mod propagation;
 mod resources;
@@ -152,6 +153,10 @@ fn create_and_start(kind: &str, directory: &str, status: &mut File) -> Result<()
     if let Some(pid) = container.pid() {
         tell(status, &format!("pid {pid}"));
         connect(&runtime, &container)?;
+        if config.has_own_network() {
+            let up = namespace::within(namespace::NETWORK, pid.as_raw().cast_unsigned(), || link::up("lo"));
+            up.map_err(|source| ContainerError::Step { what: "setting `lo` up".to_owned(), source })?;
+        }
         let changed = propagation::apply(&config.propagation(), pid.as_raw().cast_unsigned());
         let what = || "setting how mounts are passed on".to_owned();
         changed.map_err(|source| ContainerError::Step { what: what(), source })?;

@@ -1,17 +1,14 @@
 //! How mounts of a container pass on what is mounted below them (`rshared`, `slave`, … among their options).
 //!
-//! The library leaves that out. It is done from here, between create and start, in the container's mount namespace: this
-//! process goes there and comes back, which takes no other process.
+//! The library leaves that out. It is done from here, between create and start, in the container's mount namespace.
 
-use std::fs::{self, File};
 use std::io;
-use std::os::fd::AsFd;
 use std::path::PathBuf;
 
 use rustix::mount::MountPropagationFlags;
-use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 use serde_json::Value;
 
+use super::namespace;
 use crate::mounts::Options;
 
 /// A change of one mount.
@@ -30,20 +27,10 @@ pub fn wanted(mounts: &[Value]) -> Vec<Change> {
 
 /// Makes the changes in the mount namespace of a process.
 pub fn apply(changes: &[Change], pid: u32) -> io::Result<()> {
-    let (machine, container) = ("/proc/self/ns/mnt", format!("/proc/{pid}/ns/mnt"));
     // A container without a mount namespace of its own has the machine's paths.
-    if changes.is_empty() || fs::read_link(machine)? == fs::read_link(&container)? {
-        return Ok(());
-    }
-    let (machine, container) = (File::open(machine)?, File::open(container)?);
-    enter(&container)?;
-    let made = changes.iter().try_for_each(|(place, change)| rustix::mount::mount_change(place, *change));
-    enter(&machine)?;
-    Ok(made?)
-}
-
-fn enter(namespace: impl AsFd) -> io::Result<()> {
-    Ok(move_into_link_name_space(namespace.as_fd(), Some(LinkNameSpaceType::Mount))?)
+    namespace::within(namespace::MOUNT, pid, || {
+        Ok(changes.iter().try_for_each(|(place, change)| rustix::mount::mount_change(place, *change))?)
+    })
 }
 
 #[cfg(test)]

@@ -38,6 +38,7 @@ pub(super) struct Parts<'a> {
     root: Option<RootImage>,
     kernel_image: Option<RawImage>,
     started: BTreeMap<Reach, Arc<Started>>,
+    ukis: BTreeMap<Reach, Uki>,
     /// By whether UEFI boots them.
     pub(super) boot_files: BTreeMap<(bool, Reach), BootFiles>,
     /// Component, packed bytes, whether they came from the cache.
@@ -86,6 +87,7 @@ impl<'a> Parts<'a> {
             root: None,
             kernel_image: None,
             started: BTreeMap::new(),
+            ukis: BTreeMap::new(),
             boot_files: BTreeMap::new(),
             packed: Vec::new(),
             memory_mib: None,
@@ -266,6 +268,9 @@ impl<'a> Parts<'a> {
 
     /// The UKI of what a boot loader gives to the kernel, signed if there is a signer.
     pub(super) fn uki(&mut self, named: &Named, reach: Reach) -> Result<Uki, Error> {
+        if let Some(uki) = self.ukis.get(&reach) {
+            return Ok(uki.clone());
+        }
         let format = named.format;
         let layout = |source: LayoutError| Error::Layout { format, source };
         let stub = self.machine.boot.loader.stub.as_ref().ok_or_else(|| no_loader(self.machine, format, "EFI stub"))?;
@@ -284,6 +289,7 @@ impl<'a> Parts<'a> {
             let mut task = self.reporter.start("signing", Some(uki.image.size()));
             uki.image = signer.sign(&uki.image, &mut *task).map_err(|e| layout(e.into()))?;
         }
+        self.ukis.insert(reach, uki.clone());
         Ok(uki)
     }
 }
