@@ -1,6 +1,7 @@
 //! `bootwright ctl` at a running machine: the verb that people type.
 
 use std::io::{BufRead, BufReader, Write};
+use std::path::Path;
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::sync::mpsc::{Receiver, channel};
 use std::thread;
@@ -28,17 +29,17 @@ pub struct Ctl {
     lines: Receiver<String>,
 }
 
-impl Running {
-    fn ctl_command(&self, arguments: &[&str]) -> Command {
-        let mut command = Command::new(place::tool());
-        command.arg("ctl").arg(self.control_socket()).args(arguments).env("BOOTWRIGHT_CACHE", place::store());
-        command
-    }
+fn command(socket: &Path, arguments: &[&str]) -> Command {
+    let mut command = Command::new(place::tool());
+    command.arg("ctl").arg(socket).args(arguments).env("BOOTWRIGHT_CACHE", place::store());
+    command
+}
 
-    /// Calls `bootwright ctl MACHINE …` with this on its standard input.
+impl CtlRun {
+    /// Calls `bootwright ctl SOCKET …` with this on its standard input.
     #[track_caller]
-    pub fn ctl_with(&self, arguments: &[&str], input: &[u8]) -> CtlRun {
-        let mut command = self.ctl_command(arguments);
+    pub fn at(socket: &Path, arguments: &[&str], input: &[u8]) -> Self {
+        let mut command = command(socket, arguments);
         let piped = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = piped.spawn().unwrap_or_else(|e| panic!("cannot start {}: {e}", place::tool().display()));
         let mut stdin = child.stdin.take().expect("it is a pipe");
@@ -48,7 +49,15 @@ impl Running {
         let output = child.wait_with_output().expect("it was started");
         writing.join().expect("it does not panic");
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-        CtlRun { code: output.status.code(), out: text(&output.stdout), err: text(&output.stderr) }
+        Self { code: output.status.code(), out: text(&output.stdout), err: text(&output.stderr) }
+    }
+}
+
+impl Running {
+    /// Calls `bootwright ctl MACHINE …` with this on its standard input.
+    #[track_caller]
+    pub fn ctl_with(&self, arguments: &[&str], input: &[u8]) -> CtlRun {
+        CtlRun::at(self.control_socket(), arguments, input)
     }
 
     /// Calls `bootwright ctl MACHINE …`.
@@ -68,7 +77,7 @@ impl Running {
     /// Begins a call that goes on.
     #[track_caller]
     pub fn begin_ctl(&self, arguments: &[&str]) -> Ctl {
-        let mut command = self.ctl_command(arguments);
+        let mut command = command(self.control_socket(), arguments);
         let piped = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
         let mut child = piped.spawn().unwrap_or_else(|e| panic!("cannot start {}: {e}", place::tool().display()));
         let stdin = child.stdin.take();

@@ -3,7 +3,8 @@
 use std::io::Write;
 use std::os::unix::net::UnixStream;
 
-use bootwright_test::{Entry, Outcome, Story, words};
+use bootwright_machine::control::{Frame, FrameKind};
+use bootwright_test::{CtlRun, Entry, Outcome, Story, words};
 
 /// Says what is typed at it through a FIFO.
 const TALKER: &str =
@@ -109,6 +110,35 @@ fn a_machine_is_asked_from_outside() {
     assert_eq!(machine.ctl(&["poweroff"]).code, Some(0));
     assert_eq!(machine.ends(), Outcome::PoweredOff);
     assert!(machine.said(&words::asked("poweroff", "the control channel")));
+}
+
+/// The port itself, as another hypervisor gives it, with one caller after the other: whatever one has sent, and however he has
+/// left, the next one is answered.
+#[test]
+fn callers_of_the_port_do_not_inherit_each_others_words() {
+    let built = Story::new().service(Entry::shell("flood", "seq 1 20000; echo over; exec sleep 1000")).build();
+    let port = built.dir().join("port");
+    let chardev = format!("socket,id=c,server=on,wait=off,path={}", port.display());
+    let device = "virtserialport,chardev=c,name=org.bootwright.control.0";
+    let boot = built.boot().qemu(["-chardev", &chardev, "-device", "virtio-serial-pci", "-device", device]);
+    let mut machine = boot.start();
+    machine.sees("flood: over");
+    let mut begun = vec![0];
+    for (kind, id, json) in
+        [(FrameKind::Hello, 0, r#"{"version":1,"nonce":7}"#), (FrameKind::Request, 1, r#"{"op":"logs","follow":true}"#)]
+    {
+        Frame { kind, id, payload: json.into() }.encode(&mut begun);
+    }
+    // Greets, asks for more than he reads, and goes in the middle of a word.
+    begun.extend(b"\x20\x03half a fr");
+    for words in [&b"\xff\xfe nonsense\0\0\x05more"[..], &[0x55; 200_000], &begun] {
+        let mut caller = UnixStream::connect(&port).unwrap();
+        caller.write_all(words).unwrap();
+        drop(caller);
+        let run = CtlRun::at(&port, &["logs", "-n", "1", "flood"], b"");
+        assert!(run.code == Some(0) && run.out.ends_with("flood: over\n"), "{run:?}");
+    }
+    machine.powers_off();
 }
 
 /// From inside, by a unix socket and by vsock (to itself), and only what the spec allows. The hypervisor's port is refused.

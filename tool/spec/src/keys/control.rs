@@ -41,7 +41,7 @@ pub(super) static LOGGING: Shape = shape(
             .default("`auto`"),
         key(
             "fileSize",
-            Kind::Integer(4096, 1 << 40),
+            Kind::Integer(4096, 1 << 36),
             "Bytes after which a file is renamed to `NAME.log.1`, and that to `NAME.log.2`, and so on.",
         )
         .default("1048576"),
