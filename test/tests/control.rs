@@ -85,7 +85,10 @@ fn a_machine_is_asked_from_outside() {
     assert_eq!(machine.ctl(&["exec", "talker", "true"]).code, Some(0));
 
     // Down until somebody wants it to run.
-    let state = || machine.ctl_json(&["status"]).as_array().unwrap()[1]["state"].clone();
+    let state = || {
+        let status = machine.ctl_json(&["status"]);
+        status.as_array().unwrap().iter().find(|unit| unit["name"] == "talker").unwrap()["state"].clone()
+    };
     assert_eq!(machine.ctl(&["stop", "talker"]).code, Some(0));
     machine.sees(&words::ended("service", "talker"));
     assert_eq!(state(), "down");
