@@ -8,8 +8,8 @@ use bootwright_test::{Entry, Outcome, Story, words};
 
 /// A disk with an empty ext4.
 fn disk(path: &Path) {
-    let made = Command::new("mke2fs").args(["-q", "-q", "-t", "ext4"]).arg(path).arg("32M").status();
-    assert!(made.is_ok_and(|status| status.success()), "mke2fs");
+    let made = Command::new("mkfs.ext4").args(["-q", "-q"]).arg(path).arg("32M").status();
+    assert!(made.is_ok_and(|status| status.success()), "mkfs.ext4");
 }
 
 /// A file of a disk that was made by [`disk`].
