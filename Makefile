@@ -20,10 +20,12 @@ TEST_NEEDS  := docker-registry skopeo apache2-utils openssl cpio lz4 zstd xz-uti
                libxml2-utils e2fsprogs genisoimage libarchive-tools grub-common grub-pc-bin ipxe-qemu
 LINT_NEEDS  := python3-venv
 
-# Boot tests: what machines do, and how they are booted. `test` and `test-formats` together run all but tiny.
-STORIES        := containers control endurance examples foreign_init isolation labels logs memory onfail run segments \
-                  shutdown supervision torture
+# Boot tests that `make test` leaves to a target of their own: every format on every firmware, and what needs a compiled kernel.
 FORMAT_STORIES := bios formats root_image uki verity
+KERNEL_STORIES := tiny
+# All other tests outside of the sources, by name.
+TESTS := $(filter-out $(FORMAT_STORIES) $(KERNEL_STORIES), \
+           $(notdir $(basename $(wildcard */*/tests/*.rs test/tests/*.rs)) $(patsubst %/main.rs,%,$(wildcard */*/tests/*/main.rs))))
 
 # Property tests try the same cases on every run: a change is judged by what it does, not by luck. Others are tried by hand with
 # another number, and by the fuzzers.
@@ -67,17 +69,19 @@ packages: tool setup-kernel
 demo: tool setup-image setup-run
 	.ci/demo $(BOOTWRIGHT) $(OUT)
 
-test: tool setup-test
-	$(CARGO) test --locked --no-fail-fast --workspace --exclude bootwright-test
-	BOOTWRIGHT=$(abspath $(BOOTWRIGHT)) $(CARGO) test --locked --no-fail-fast -p bootwright-test --lib --bins $(STORIES:%=--test %)
+# One selection of packages for all of them: another one would have other features, and compile everything again.
+CARGO_TEST = BOOTWRIGHT=$(abspath $(BOOTWRIGHT)) $(CARGO) test --locked --no-fail-fast --workspace
 
-# Every format on every firmware and bus; CI runs it after `make test`.
+test: tool setup-test
+	$(CARGO_TEST) --lib --bins $(TESTS:%=--test %)
+
+# CI runs it after `make test`.
 test-formats: tool setup-test
-	BOOTWRIGHT=$(abspath $(BOOTWRIGHT)) $(CARGO) test --locked --no-fail-fast -p bootwright-test $(FORMAT_STORIES:%=--test %)
+	$(CARGO_TEST) $(FORMAT_STORIES:%=--test %)
 
 # The stories of kernel/tiny, which has to be compiled first: ten minutes on two cores.
 test-kernel: tool setup-test
-	BOOTWRIGHT=$(abspath $(BOOTWRIGHT)) $(CARGO) test --locked -p bootwright-test --test tiny -- --ignored
+	$(CARGO_TEST) $(KERNEL_STORIES:%=--test %) -- --ignored
 
 lint: setup-lint
 	$(CARGO) fmt --all --check

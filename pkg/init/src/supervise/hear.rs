@@ -70,11 +70,12 @@ impl Supervisor {
 
     /// Reaps every process that has ended. Those of containers are known by pid; orphans are nobody's.
     fn reap(&mut self) {
-        // Children tell a container's pid before they end: heard first, so that its end is not taken for an orphan's.
-        for i in 0..self.posts.len() {
-            self.hear_child(i);
-        }
         while let Ok(Some((pid, status))) = rustix::process::wait(WaitOptions::NOHANG) {
+            // Whatever a child told before this end is in its pipe by now: the container's pid, without which its process is taken
+            // for an orphan, and that it was started, without which the child's end is a failure. Few pipes are open at a time.
+            for i in 0..self.posts.len() {
+                self.hear_child(i);
+            }
             if self.shell == Some(pid) {
                 self.shell = None;
                 self.happen(Event::ShellEnded);
@@ -83,9 +84,7 @@ impl Supervisor {
             if self.desk.reaped(pid) {
                 continue;
             }
-            // A child that ended after the hearing above may have said its last words since.
             if let Some(i) = self.find(|post| post.runner.as_mut().is_some_and(|runner| runner.reaped(pid, status))) {
-                self.hear_child(i);
                 self.settle(i);
             } else if let Some(i) = self.find(|post| post.prober.as_ref().is_some_and(|prober| prober.is(pid))) {
                 self.probed(i, status.exit_status() == Some(0));
