@@ -21,11 +21,14 @@ impl Supervisor {
             Action::Start(i) => self.start(i),
             Action::Stop(i) => {
                 if let Some(Post { runner: Some(runner), unit, .. }) = self.posts.get_mut(i) {
-                    runner.stop(unit.supervision.stop.unwrap_or_default().signal);
+                    let signal = unit.supervision.stop.unwrap_or_default().signal;
+                    if runner.stop(signal) {
+                        self.event(Some(i), "killed", &format!("the kernel drops signal {signal}"), now);
+                    }
                 }
             }
             Action::Kill(i) => {
-                self.events.add(now, Some(i), "killed", "");
+                self.event(Some(i), "killed", "", now);
                 if let Some(Post { runner: Some(runner), .. }) = self.posts.get_mut(i) {
                     runner.kill();
                 }
@@ -65,7 +68,8 @@ impl Supervisor {
         if let (Some(what), Some(runner)) = (what, runner) {
             // It still runs: what is told is what there is of it by now.
             record.output.clone_from(&runner.output);
-            self.events.add(now, Some(i), what, &record.found);
+            let found = record.found.clone();
+            self.event(Some(i), what, &found, now);
         }
         let other = if let Saying::Blocked(other) = saying { self.posts.get(other) } else { None };
         let Some(post) = self.posts.get(i) else { return };

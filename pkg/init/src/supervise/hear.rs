@@ -64,7 +64,7 @@ impl Supervisor {
         }
         let text = format!("{ending} asked for by {why}");
         self.machine.consoles.say(&text);
-        self.events.add(now, None, "asked", &text);
+        self.event(None, "asked", &text, now);
         self.happen(Event::Request(ending));
     }
 

@@ -248,17 +248,19 @@ impl Runner {
         self.cgroup.as_deref()
     }
 
-    /// Asks the container to end.
-    pub fn stop(&mut self, signal: i32) {
+    /// Asks the container to end. True if it is killed instead, as it would not get the signal.
+    pub fn stop(&mut self, signal: i32) -> bool {
         self.asked = Some(signal);
-        let Some(process) = self.process else { return };
+        let Some(process) = self.process else { return false };
         let status = fs::read_to_string(format!("/proc/{}/status", process.as_raw_nonzero())).unwrap_or_default();
-        if ignores(&status, signal) {
+        let in_vain = ignores(&status, signal);
+        if in_vain {
             // The kernel would drop the signal; waiting for the grace period would only take time.
             self.kill();
         } else {
             sys::kill(process, signal);
         }
+        in_vain
     }
 
     /// Ends the container and the child.
