@@ -98,8 +98,9 @@ impl Supervisor {
         match Runner::start(unit, abort) {
             Ok(runner) => {
                 let runner = slot.insert(runner);
-                let (status, output) = runner.descriptors();
-                for (fd, source) in [(status, Source::Status(i)), (output, Source::Output(i))] {
+                let (status, [output, errors]) = runner.descriptors();
+                let printed = [(output.as_ref(), Source::Output(i)), (errors.as_ref(), Source::Errors(i))];
+                for (fd, source) in [(status, Source::Status(i))].into_iter().chain(printed) {
                     if let Some(fd) = fd {
                         watch(self.poll.as_ref(), fd, source, EventFlags::IN);
                     }
