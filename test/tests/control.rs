@@ -18,7 +18,9 @@ fn a_machine_is_asked_from_outside() {
             Entry::shell("talker", TALKER)
                 .key("uid", "1000")
                 .key("env", "[\"COLOUR=red\"]")
-                .key("tmpfs", "[/tmp]"),
+                .key("tmpfs", "[/tmp]")
+                .key("noNewPrivileges", "false")
+                .key("capabilities", "[CAP_NET_RAW]"),
         )
         .service(Entry::shell("flaky", "sleep 1; echo last words; exit 3").key("restart", "never"))
         .build();
@@ -63,6 +65,12 @@ fn a_machine_is_asked_from_outside() {
         b"from outside\n",
     );
     assert_eq!((run.code, run.out.as_str(), run.err.as_str()), (Some(7), "1000\nred\nfrom outside\n", "oops\n"));
+    // What it may do is what the container's own process may do.
+    let may = "grep -hE '^(Cap|NoNewPrivs:|Seccomp:)' /proc/1/status /proc/self/status";
+    let run = machine.ctl(&["exec", "talker", "--", "sh", "-c", may]).out;
+    let lines: Vec<&str> = run.lines().collect();
+    let (own, joined) = lines.split_at(lines.len() / 2);
+    assert!(own == joined && own[own.len() - 2..] == ["NoNewPrivs:\t0", "Seccomp:\t2"], "{run}");
     let much = vec![b'x'; 300_000];
     let run = machine.ctl_with(&["exec", "talker", "--", "wc", "-c"], &much);
     assert_eq!((run.code, run.out.trim()), (Some(0), "300000"));
