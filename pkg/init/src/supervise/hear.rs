@@ -120,6 +120,7 @@ impl Supervisor {
         if let Some(status) = said.status {
             record.status = status;
         }
+        record.well |= said.well;
         if said.ready {
             self.happen(Event::SaysReady(i));
         }

@@ -85,7 +85,7 @@ fn sentence(unit: &Unit, record: &Record, saying: Saying, other: &str) -> String
 }
 
 /// A time for people.
-fn span(time: Duration) -> String {
+pub fn span(time: Duration) -> String {
     let seconds = time.as_secs();
     match seconds {
         0..10 if time.subsec_millis() >= 50 && time.subsec_millis() < 950 => format!("{:.1} s", time.as_secs_f64()),
