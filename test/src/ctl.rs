@@ -128,6 +128,11 @@ impl Ctl {
         stdin.write_all(text.as_bytes()).and_then(|()| stdin.flush()).expect("the call goes on");
     }
 
+    /// What it prints until it ends, after what was waited for.
+    pub fn rest(&self) -> Vec<String> {
+        self.lines.iter().collect()
+    }
+
     /// Waits for its end; the exit code.
     #[track_caller]
     pub fn ends(&mut self) -> Option<i32> {

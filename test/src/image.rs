@@ -2,8 +2,10 @@
 //!
 //! They do not come from our own writers on purpose: a mistake that writer and reader share would not be seen.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use serde_json::json;
 use sha2::{Digest, Sha256};
@@ -56,6 +58,17 @@ impl ImageBuilder {
     pub fn program(self, path: &str, from: &Path) -> Self {
         let bytes = fs::read(from).unwrap_or_else(|e| panic!("cannot read {}: {e}", from.display()));
         self.entry(path, EntryType::Regular, 0o755, bytes, None, Vec::new())
+    }
+
+    /// Executable files of the host and the shared libraries that they want, at the same places.
+    pub fn programs(self, programs: &[&str]) -> Self {
+        let mut files: BTreeSet<PathBuf> = programs.iter().map(PathBuf::from).collect();
+        for program in programs {
+            let output = Command::new("ldd").arg(program).output().expect("ldd is there");
+            let text = String::from_utf8_lossy(&output.stdout).into_owned();
+            files.extend(text.split_whitespace().filter(|word| word.starts_with('/')).map(PathBuf::from));
+        }
+        files.iter().fold(self, |image, path| image.program(path.to_string_lossy().trim_start_matches('/'), path))
     }
 
     /// A file.
@@ -221,7 +234,6 @@ fn digest(bytes: &[u8]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::process::Command;
 
     #[test]
     fn skopeo_reads_what_is_written() {

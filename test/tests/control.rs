@@ -3,7 +3,7 @@
 use std::io::Write;
 use std::os::unix::net::UnixStream;
 
-use bootwright_machine::control::{Frame, FrameKind};
+use bootwright_machine::control::{Frame, FrameKind, LogLine};
 use bootwright_test::{CtlRun, Entry, Outcome, Story, words};
 
 /// Says what is typed at it through a FIFO.
@@ -15,7 +15,12 @@ fn a_machine_is_asked_from_outside() {
     let built = Story::new()
         .onboot(Entry::shell("set-up", "echo set up"))
         .service(
-            Entry::shell("talker", TALKER).key("uid", "1000").key("env", "[\"COLOUR=red\"]").key("tmpfs", "[/tmp]"),
+            Entry::shell("talker", TALKER)
+                .key("uid", "1000")
+                .key("env", "[\"COLOUR=red\"]")
+                .key("tmpfs", "[/tmp]")
+                .key("noNewPrivileges", "false")
+                .key("capabilities", "[CAP_NET_RAW]"),
         )
         .service(Entry::shell("flaky", "sleep 1; echo last words; exit 3").key("restart", "never"))
         .build();
@@ -42,6 +47,10 @@ fn a_machine_is_asked_from_outside() {
     }
     let last = machine.ctl(&["logs", "-n", "1", "flaky"]).out;
     assert!(last.ends_with("Z flaky: last words\n") && last.lines().count() == 1, "{last}");
+    let talk = machine.ctl(&["--json", "logs", "talker"]).out;
+    let said: Vec<LogLine> = talk.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let by = |text: &str| said.iter().find(|line| line.text == text).map(|line| line.stream.as_str());
+    assert_eq!((by("up"), by("aside")), (Some("stdout"), Some("stderr")), "{said:?}");
     let unknown = machine.ctl(&["logs", "talkre"]);
     assert_eq!(unknown.code, Some(1));
     assert!(unknown.err.contains("there is no log `talkre`") && unknown.err.contains("`flaky`"), "{unknown:?}");
@@ -56,6 +65,12 @@ fn a_machine_is_asked_from_outside() {
         b"from outside\n",
     );
     assert_eq!((run.code, run.out.as_str(), run.err.as_str()), (Some(7), "1000\nred\nfrom outside\n", "oops\n"));
+    // What it may do is what the container's own process may do.
+    let may = "grep -hE '^(Cap|NoNewPrivs:|Seccomp:)' /proc/1/status /proc/self/status";
+    let run = machine.ctl(&["exec", "talker", "--", "sh", "-c", may]).out;
+    let lines: Vec<&str> = run.lines().collect();
+    let (own, joined) = lines.split_at(lines.len() / 2);
+    assert!(own == joined && own[own.len() - 2..] == ["NoNewPrivs:\t0", "Seccomp:\t2"], "{run}");
     let much = vec![b'x'; 300_000];
     let run = machine.ctl_with(&["exec", "talker", "--", "wc", "-c"], &much);
     assert_eq!((run.code, run.out.trim()), (Some(0), "300000"));

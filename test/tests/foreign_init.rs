@@ -6,14 +6,16 @@
 
 #![allow(clippy::unwrap_used, reason = "helpers of a test")]
 
-use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::fs::File;
-use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::path::Path;
 
 use bootwright_test::{Entry, ImageBuilder, NET_BIND_SERVICE, Outcome, Story, file};
 use serde_json::Value;
+
+/// Debian's containerd, and what it runs.
+const CONTAINERD: [&str; 4] =
+    ["/usr/bin/runc", "/usr/bin/containerd", "/usr/bin/ctr", "/usr/bin/containerd-shim-runc-v2"];
 
 #[test]
 fn debians_runc_and_containerd_run_our_bundles_unchanged() {
@@ -66,28 +68,72 @@ fn debians_runc_and_containerd_run_our_bundles_unchanged() {
     assert_eq!(machine.ends(), Outcome::PoweredOff);
 }
 
+/// What containerd's service runs: as in Docker's own image, its processes leave the root of its cgroup, so that there can be
+/// others below.
+const NESTED: &str = "
+    export PATH=/usr/bin:/bin
+    cd /sys/fs/cgroup && mkdir init && while read pid; do echo $pid > init/cgroup.procs; done < cgroup.procs
+    sed 's/^/+/; s/ / +/g' cgroup.controllers > cgroup.subtree_control
+    containerd -c /containerd.toml -l error & served=$!
+    until ctr version > /tmp/version 2>&1; do sleep 0.1; done
+    ctr images import --base-name local/app /app.tar
+    ctr run --rm --memory-limit 33554432 local/app:latest inner \
+      sh -c 'cat /motd; echo pid $$ of $(id -u); echo mine > /mine && cat /mine; sleep 1' &
+    until grep -qs 33554432 default/inner/memory.max; do sleep 0.1; done; echo it is bounded
+    wait $!; echo inner ended with $?
+    trap 'kill $served; wait $served; echo containerd ends; exit 0' TERM; echo up; wait";
+
+/// containerd as a service, in the form that LinuxKit's examples have for Docker.
+#[test]
+fn containerd_is_a_service_container_and_runs_others() {
+    let story = Story::new();
+    ImageBuilder::busybox().file("motd", 0o644, "from the inner image\n").write(story.dir(), "app");
+    let app = story.dir().join("app.tar");
+    let bytes = std::fs::read(&app).unwrap();
+    std::fs::remove_file(app).unwrap();
+    let config = "version = 2\ndisabled_plugins = [\"io.containerd.grpc.v1.cri\"]\n";
+    let image = ImageBuilder::busybox()
+        .programs(&CONTAINERD)
+        .file("app.tar", 0o644, bytes)
+        .file("containerd.toml", 0o644, config)
+        .write(story.dir(), "containerd");
+    let mut machine = story
+        .service(
+            Entry::new("containerd", &image)
+                .script(NESTED)
+                .key("capabilities", "[all]")
+                .key("net", "host")
+                .key("mounts", "[{type: cgroup, options: [rw, nosuid, noexec, nodev, relatime]}]")
+                .key("devices", "[{path: all, type: c}, {path: all, type: b}]")
+                .key("tmpfs", "[/run, /tmp]")
+                .key("binds", "[\"/var/lib/containerd:/var/lib/containerd\"]")
+                .key("runtime", "{mkdir: [/var/lib/containerd]}"),
+        )
+        .build()
+        .boot()
+        .memory(1024)
+        .start();
+    machine.sees_all(&[
+        "containerd: from the inner image",
+        "containerd: pid 1 of 0",
+        "containerd: mine",
+        "containerd: it is bounded",
+        "containerd: inner ended with 0",
+        "containerd: up",
+    ]);
+    machine.powers_off();
+    assert!(machine.said("containerd: containerd ends"));
+}
+
 /// An init image of Debian's runc and containerd with the libraries they need, and a busybox.
 fn foreign_init() -> ImageBuilder {
-    let programs =
-        ["runc", "containerd", "ctr", "containerd-shim-runc-v2"].map(|name| PathBuf::from("/usr/bin").join(name));
-    let mut files: BTreeSet<PathBuf> = BTreeSet::new();
-    for program in &programs {
-        let output = Command::new("ldd").arg(program).output().unwrap();
-        let text = String::from_utf8_lossy(&output.stdout).into_owned();
-        files.extend(text.split_whitespace().filter(|word| word.starts_with('/')).map(PathBuf::from));
-    }
-    files.extend(programs);
     let enter = "#!/bin/busybox sh\n\
         # runc's pivot_root refuses to leave the initial root: give it an ordinary one, without copying.\n\
         /bin/busybox mount -o bind / /mnt\ncd /mnt\n/bin/busybox mount -o move . /\n\
         exec /bin/busybox chroot . /bin/busybox sh /etc/boot\n";
-    let mut image = ImageBuilder::busybox().file("init", 0o755, enter);
+    let mut image = ImageBuilder::busybox().file("init", 0o755, enter).programs(&CONTAINERD);
     for directory in ["mnt", "proc", "sys", "dev", "run", "tmp", "var", "var/lib", "var/log", "etc", "root"] {
         image = image.directory(directory, 0o755);
-    }
-    for path in files {
-        let name = path.strip_prefix("/").unwrap().to_string_lossy().into_owned();
-        image = image.program(&name, &path);
     }
     image
 }

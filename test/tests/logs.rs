@@ -40,7 +40,7 @@ fn a_flood_costs_only_its_own_oldest_lines() {
         )
         .onboot(Entry::shell("network", network).key("net", "host").key("capabilities", "[CAP_NET_ADMIN]"))
         .service(Entry::shell("flood", "while :; do seq 1 3000; sleep 0.3; done"))
-        .service(Entry::shell("quiet", "i=0; while :; do i=$((i+1)); echo tick $i; sleep 1; done"))
+        .service(Entry::shell("quiet", "i=0; while :; do i=$((i+1)); echo tick $i; echo aside >&2; sleep 1; done"))
         .service(Entry::shell("watch", "grep VmRSS /proc/1/status; exec sleep 1000").key("pid", "host"))
         .build();
     let logs = built.dir().join("logs.img");
@@ -53,16 +53,18 @@ fn a_flood_costs_only_its_own_oldest_lines() {
     let slow = machine.begin_ctl(&["logs", "-f", "flood"]);
     slow.sees("flood: 1");
     slow.freezes();
-    let mut ticks = Vec::new();
+    let (mut ticks, mut aside) = (Vec::new(), false);
     let mut message = [0; 2048];
     while ticks.len() < 6 {
         let count = receiver.recv(&mut message).expect("a message comes");
         let text = String::from_utf8_lossy(&message[..count]).into_owned();
         assert!(text.starts_with("<30>1 ") || text.starts_with("<28>1 "), "{text}");
+        aside |= text.starts_with("<28>1 ") && text.ends_with(" quiet - stderr - aside");
         ticks.extend(text.split_once(" quiet - stdout - tick ").and_then(|(_, number)| number.parse::<u32>().ok()));
     }
     // A datagram may be lost on its way; none is late, and none comes twice.
     assert!(ticks.is_sorted_by(|a, b| a < b) && ticks[5] < 10, "{ticks:?}");
+    assert!(aside, "what comes by standard error is a warning");
     slow.thaws();
     slow.sees(" lines are missing)");
     slow.sees("flood: 3000");
@@ -82,6 +84,7 @@ fn a_flood_costs_only_its_own_oldest_lines() {
     // And on the disk: the quiet one's all, the flood's last two files.
     let quiet = file_of(&logs, "quiet.log");
     assert!(quiet.lines().next().is_some_and(|line| line.ends_with("Z stdout tick 1")), "{quiet}");
+    assert!(quiet.contains("Z stderr aside\n"), "{quiet}");
     let flood = ["flood.log", "flood.log.1"].map(|name| file_of(&logs, name).len());
     assert!(flood.iter().all(|bytes| (1..=65536).contains(bytes)), "{flood:?}");
     assert_eq!(file_of(&logs, "flood.log.2"), "");

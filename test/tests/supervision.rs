@@ -24,11 +24,11 @@ fn services_start_in_order_become_ready_stay_healthy_and_end_in_the_opposite_ord
             .key("parallel", "true")
     };
     // What a probe is in the container, told by the service itself.
-    let probe = "{exec: [sh, -c, \"echo probe uid $(id -u) $HOME_OF $(pwd) $(grep -E 'CapEff|NoNewPrivs' /proc/self/status) \
+    let probe = "{exec: [sh, -c, \"echo probe uid $(id -u) $HOME_OF $(pwd) $(grep -E 'CapEff|NoNewPrivs|Seccomp:' /proc/self/status) \
                  $(cat /proc/self/cgroup) > /tmp/probe; [ -e /tmp/up ]\"]}";
     let tell = "sleep 1; : > /tmp/up; until [ -s /tmp/probe ]; do sleep 0.1; done; cat /tmp/probe";
     let page = "mkdir -p /tmp/www; echo fine > /tmp/www/health; echo serving; \
-                (sleep 6; rm /tmp/www/health) & exec httpd -f -p 8080 -h /tmp/www";
+                (sleep 6; rm /tmp/www/health; : > /meet/enough) & exec httpd -f -p 8080 -h /tmp/www";
     let mut machine = story
         .onboot(meet("left", "l", "r"))
         .onboot(meet("right", "r", "l"))
@@ -48,6 +48,7 @@ fn services_start_in_order_become_ready_stay_healthy_and_end_in_the_opposite_ord
                 .key("after", "[app, notifier]")
                 .key("ready", "{tcp: 8080, timeout: 30s}")
                 .key("health", "{http: {port: 8080, path: /health}, interval: 1s, timeout: 5s, threshold: 2}")
+                .key("binds", "[\"/run/meet:/meet\"]")
                 .key("net", "new"),
         )
         .service(
@@ -55,6 +56,13 @@ fn services_start_in_order_become_ready_stay_healthy_and_end_in_the_opposite_ord
                 .key("command", "[/bin/says-ready]")
                 .key("ready", "{notify: true}")
                 .key("readonly", "true"),
+        )
+        .service(
+            Entry::new("pulse", &notifier)
+                .key("command", "[/bin/says-ready]")
+                .key("health", "{notify: true, interval: 1s, threshold: 2}")
+                .key("binds", "[\"/run/meet:/meet\"]")
+                .key("restart", "never"),
         )
         .service(Entry::shell("once", "echo done its work").key("restart", "on-failure"))
         .service(worker("follows", "echo follows").key("requires", "[once]"))
@@ -81,15 +89,19 @@ fn services_start_in_order_become_ready_stay_healthy_and_end_in_the_opposite_ord
         .start();
     machine.sees("then: the boot goes on");
     machine.is_ready();
-    machine.sees("`web` failed its health check 2 times in a row (/health answers 404) and is asked to end");
-    machine.sees("service `web` ended with signal 9 (SIGKILL) after ");
-    machine.sees("web: serving");
+    machine.sees_all(&[
+        "`web` failed its health check 2 times in a row (/health answers 404) and is asked to end",
+        "service `web` ended with signal 9 (SIGKILL) after ",
+        "`pulse` failed its health check 2 times in a row (it has not said WATCHDOG=1 for 1 s) and is asked to end",
+        "service `pulse` ended: signal 9 (SIGKILL)",
+    ]);
+    machine.sees_all(&["web: serving"]);
 
     let lines = machine.lines();
     let at = |text: &str| lines.iter().position(|line| line.contains(text)).unwrap_or_else(|| panic!("no {text:?}"));
     let ready = &lines[at(words::READY)];
     let names: Vec<&str> = ready.split(": ").last().unwrap().split_whitespace().collect();
-    assert_eq!(names, ["app", "db", "follows", "hangs", "notifier", "quits", "web"], "{ready}");
+    assert_eq!(names, ["app", "db", "follows", "hangs", "notifier", "pulse", "quits", "web"], "{ready}");
     for (before, after) in [
         ("left: met", "then: the boot goes on"),
         ("right: met", "then: the boot goes on"),
@@ -102,7 +114,10 @@ fn services_start_in_order_become_ready_stay_healthy_and_end_in_the_opposite_ord
     }
     let probed = &lines[at("app: probe")];
     let none = "0000000000000000";
-    assert!(probed.contains(&format!("probe uid 1000 app /usr/bin CapEff: {none} NoNewPrivs: 1 0::/")), "{probed}");
+    assert!(
+        probed.contains(&format!("probe uid 1000 app /usr/bin CapEff: {none} NoNewPrivs: 1 Seccomp: 2 0::/")),
+        "{probed}"
+    );
     for text in [
         "service `once` ended: exit code 0",
         "service `old` ended: exit code 0",

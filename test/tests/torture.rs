@@ -1,7 +1,8 @@
-//! Forty services, five of which do what services must not: the others do not notice.
+//! Forty services, five of which do what services must not: the others do not notice, as the event log tells.
 
 use std::time::{Duration, Instant};
 
+use bootwright_machine::control::Event;
 use bootwright_test::{Entry, Outcome, Story, words};
 
 /// Services that do what they should: a tree, each but the first requires another.
@@ -10,6 +11,8 @@ const GOOD: usize = 35;
 const CRASHES: usize = 60;
 /// How long that may take.
 const PATIENCE: Duration = Duration::from_secs(300);
+/// Milliseconds that the deaf one has to end.
+const GRACE: u64 = 3000;
 
 #[test]
 fn forty_services_are_not_disturbed_by_five_that_misbehave() {
@@ -42,53 +45,65 @@ fn forty_services_are_not_disturbed_by_five_that_misbehave() {
         )
         .service(
             Entry::shell("deaf", "trap 'echo no' TERM; echo up; while :; do sleep 10000 & wait $!; done")
-                .key("stop", "{grace: 3s}")
+                .key("stop", &format!("{{grace: {GRACE}ms}}"))
                 .key("requires", "[s01]"),
         )
         .build()
         .boot()
+        .control()
         .start();
+    machine.sees("s00: up");
+    let mut log = machine.begin_ctl(&["--json", "events", "-f"]);
     machine.sees_within(&format!("(restart {CRASHES})"), PATIENCE);
     assert!(machine.said(words::READY));
-
     let asked = Instant::now();
     machine.presses_power();
     assert_eq!(machine.ends(), Outcome::PoweredOff);
     let took = asked.elapsed();
-
-    let lines = machine.lines();
-    let ending = lines.iter().position(|line| line.contains(&words::asked("poweroff", "the power button"))).unwrap();
-    let (life, end) = lines.split_at(ending);
-    let count = |text: &str| life.iter().filter(|line| line.contains(text)).count();
-    for name in good.iter().map(String::as_str).chain(["deaf"]) {
-        assert_eq!(count(&format!("{name}: up")), 1, "{name} was started once");
-        assert_eq!(count(&format!("`{name}`")), 0, "{name} was disturbed");
-    }
-    assert!(count("service `crasher` ended with exit code 7") >= CRASHES, "it is always started again");
-    assert!(count("service `eater` ended with signal 9 (SIGKILL)") > 0, "its own limit ends it");
-    assert!(count("service `forker` ended with exit code ") > 0, "its own limit stops it");
-    assert!(count("flooder: xxx") > 0);
-
-    // None is killed before its grace is over, and none but the deaf one needs it.
-    let ended = |name: &str| {
-        let at = end.iter().position(|line| line.contains(&words::ended("service", name)));
-        at.unwrap_or_else(|| panic!("{name} has not ended"))
-    };
-    let time = |name: &str| -> u64 {
-        let line = &end[ended(name)];
-        let time = line.rsplit(", ").next().and_then(|text| text.split(' ').next()).map(str::parse);
-        time.and_then(Result::ok).unwrap_or_else(|| panic!("no time in {line:?}"))
-    };
-    for name in &good {
-        assert!(end[ended(name)].contains("ended: exit code 0"), "{:?}", end[ended(name)]);
-        assert!(time(name) < 3000, "{name} took its time: {:?}", end[ended(name)]);
-    }
-    assert!(end.iter().any(|line| line.contains("service `deaf` did not end in time (3 s) and is killed")));
-    assert!((3000..6000).contains(&time("deaf")), "{:?}", end[ended("deaf")]);
-    // Each ends after those that require it, and waits for no other: the deaf one is the only grace that is waited for.
-    for (n, name) in good.iter().enumerate().skip(1) {
-        assert!(ended(name) < ended(&good[(n - 1) / 2]), "{name} ends before what it requires");
-    }
-    assert!(ended("deaf") < ended("s01") && ended("s02") < ended("deaf"), "s02 has nothing to do with the deaf one");
     assert!(took < Duration::from_secs(25), "the end took {took:?}");
+    assert!(machine.said("flooder: xxx"));
+
+    let events: Vec<Event> = log.rest().iter().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!(log.ends(), Some(0), "the log has been told to its end");
+    assert!(events.iter().all(|event| event.lost.is_none()) && events.is_sorted_by_key(|event| event.at));
+    let ending = events.iter().position(|event| event.what == "asked").unwrap();
+    let (life, end) = events.split_at(ending);
+
+    // While it lived, only those that misbehave ended, each by what bounds it.
+    let happened = |name: &str| -> Vec<&str> {
+        life.iter().filter(|event| event.name == name).map(|event| event.what.as_str()).collect()
+    };
+    let quiet: Vec<&str> = good.iter().map(String::as_str).chain(["deaf", "flooder"]).collect();
+    for name in &quiet {
+        assert_eq!(happened(name), ["starting", "running", "ready"], "{name} was disturbed");
+    }
+    let ends = |name: &str, how: &str| {
+        life.iter().filter(|event| event.name == name && event.what == "backoff" && event.detail.contains(how)).count()
+    };
+    assert!(ends("crasher", "exit code 7") >= CRASHES, "it is always started again");
+    assert!(ends("eater", "out of memory") > 0 && ends("forker", "exit code ") > 0, "their own limits end them");
+
+    // None is killed before its grace is over. (One that would not get the signal has none.)
+    let at = |name: &str, what: &str| end.iter().find(|event| event.name == name && event.what == what).map(|e| e.at);
+    let asked = |name: &str| at(name, "stopping").unwrap_or_else(|| panic!("{name} was not asked to end"));
+    let down = |name: &str| at(name, "down").unwrap_or_else(|| panic!("{name} has not ended"));
+    for event in end.iter().filter(|event| event.what == "killed" && event.detail.is_empty()) {
+        assert!(event.name == "deaf" && event.at - asked("deaf") >= GRACE, "{event:?}");
+    }
+    assert!(at("deaf", "killed").is_some_and(|killed| down("deaf") - killed < 3000));
+    for name in &good {
+        let how = end.iter().find(|event| event.name == *name && event.what == "down");
+        assert_eq!(how.map(|event| event.detail.as_str()), Some("exit code 0"), "{name}");
+        assert!(down(name) - asked(name) < 3000, "{name} took its time");
+    }
+
+    // Nothing waits for one that has ended: each is asked in the very moment in which the last has that requires it.
+    for (n, name) in good.iter().enumerate() {
+        let children = good.iter().enumerate().skip(1).filter(|(child, _)| (child - 1) / 2 == n);
+        let names = children.map(|(_, name)| name.as_str()).chain((n == 1).then_some("deaf"));
+        match names.map(down).max() {
+            Some(last) => assert_eq!(asked(name), last, "{name}"),
+            None => assert!(asked(name) - end[0].at < 1000, "{name}"),
+        }
+    }
 }

@@ -5,6 +5,8 @@
 
 use std::collections::VecDeque;
 
+use bootwright_bundle::control::Stream;
+
 /// Bytes of a line; the rest of a longer one follows as the next line.
 const LINE: usize = 1024;
 /// Lines that are remembered.
@@ -13,38 +15,73 @@ const KEPT: usize = 20;
 /// The end of a container's output.
 #[derive(Clone, Debug, Default)]
 pub struct Output {
-    partial: Vec<u8>,
+    /// What has no end yet, of standard output and of standard error.
+    partial: [Vec<u8>; 2],
     last: VecDeque<Vec<u8>>,
+}
+
+/// Where a container prints.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Printed {
+    /// Standard output.
+    Out,
+    /// Standard error.
+    Err,
+}
+
+impl Printed {
+    /// Both.
+    pub const BOTH: [Self; 2] = [Self::Out, Self::Err];
+
+    /// As readers of logs know it.
+    pub fn stream(self) -> Stream {
+        match self {
+            Self::Out => Stream::Stdout,
+            Self::Err => Stream::Stderr,
+        }
+    }
+
+    /// What belongs to it, of two.
+    pub fn of<T>(self, [out, err]: &mut [T; 2]) -> &mut T {
+        match self {
+            Self::Out => out,
+            Self::Err => err,
+        }
+    }
 }
 
 impl Output {
     /// Takes bytes and gives each line that they complete to `each`.
-    pub fn take(&mut self, mut bytes: &[u8], mut each: impl FnMut(&[u8])) {
+    pub fn take(&mut self, printed: Printed, mut bytes: &[u8], mut each: impl FnMut(&[u8])) {
         while !bytes.is_empty() {
-            let room = LINE.saturating_sub(self.partial.len()).max(1);
+            let partial = printed.of(&mut self.partial);
+            let room = LINE.saturating_sub(partial.len()).max(1);
             let newline = bytes.iter().take(room).position(|b| *b == b'\n');
             let (piece, rest) = bytes.split_at(newline.unwrap_or(room.min(bytes.len())));
-            self.partial.extend_from_slice(piece);
+            partial.extend_from_slice(piece);
+            let full = partial.len() >= LINE;
             bytes = rest;
             if newline.is_some() {
                 bytes = bytes.get(1..).unwrap_or_default();
-                self.complete(&mut each);
-            } else if self.partial.len() >= LINE {
+                self.complete(printed, &mut each);
+            } else if full {
                 // A newline that follows at once ends this very line.
                 if bytes.first() == Some(&b'\n') {
                     bytes = bytes.get(1..).unwrap_or_default();
                 }
-                self.complete(&mut each);
+                self.complete(printed, &mut each);
             }
         }
     }
 
     /// Ends the output: an unfinished line is a line.
-    pub fn finish(&mut self, mut each: impl FnMut(&[u8])) {
-        if !self.partial.is_empty() {
-            self.complete(&mut each);
+    pub fn finish(&mut self, mut each: impl FnMut(Printed, &[u8])) {
+        for printed in Printed::BOTH {
+            if !printed.of(&mut self.partial).is_empty() {
+                self.complete(printed, &mut |line: &[u8]| each(printed, line));
+            }
         }
-        self.partial = Vec::new();
+        self.partial = Default::default();
     }
 
     /// The last lines, oldest first.
@@ -52,16 +89,17 @@ impl Output {
         self.last.iter().skip(self.last.len().saturating_sub(count)).map(Vec::as_slice)
     }
 
-    fn complete(&mut self, each: &mut impl FnMut(&[u8])) {
-        while self.partial.last() == Some(&b'\r') {
-            self.partial.pop();
+    fn complete(&mut self, printed: Printed, each: &mut impl FnMut(&[u8])) {
+        let partial = printed.of(&mut self.partial);
+        while partial.last() == Some(&b'\r') {
+            partial.pop();
         }
-        each(&self.partial);
+        each(partial);
         let mut line = if self.last.len() >= KEPT { self.last.pop_front().unwrap_or_default() } else { Vec::new() };
         line.clear();
-        line.extend_from_slice(&self.partial);
+        line.extend_from_slice(partial);
         self.last.push_back(line);
-        self.partial.clear();
+        partial.clear();
     }
 }
 
@@ -73,9 +111,9 @@ mod tests {
         let mut output = Output::default();
         let mut lines = Vec::new();
         for chunk in chunks {
-            output.take(chunk, |l| lines.push(String::from_utf8_lossy(l).into_owned()));
+            output.take(Printed::Out, chunk, |l| lines.push(String::from_utf8_lossy(l).into_owned()));
         }
-        output.finish(|l| lines.push(String::from_utf8_lossy(l).into_owned()));
+        output.finish(|_, l| lines.push(String::from_utf8_lossy(l).into_owned()));
         lines
     }
 
@@ -99,10 +137,23 @@ mod tests {
     }
 
     #[test]
+    fn streams_do_not_break_each_others_lines() {
+        let mut output = Output::default();
+        let mut lines = Vec::new();
+        for (printed, text) in [(Printed::Out, "o"), (Printed::Err, "er"), (Printed::Out, "ut\n"), (Printed::Err, "r")]
+        {
+            output.take(printed, text.as_bytes(), |l| lines.push((printed, l.to_vec())));
+        }
+        output.finish(|printed, l| lines.push((printed, l.to_vec())));
+        assert_eq!(lines, [(Printed::Out, b"out".to_vec()), (Printed::Err, b"err".to_vec())]);
+        assert!(output.last(5).eq([b"out", b"err"]));
+    }
+
+    #[test]
     fn only_the_last_lines_stay() {
         let mut output = Output::default();
         for i in 0..100 {
-            output.take(format!("{i}\n").as_bytes(), |_| {});
+            output.take(Printed::Out, format!("{i}\n").as_bytes(), |_| {});
         }
         let last: Vec<_> = output.last(3).map(|l| String::from_utf8_lossy(l).into_owned()).collect();
         assert_eq!(last, ["97", "98", "99"]);

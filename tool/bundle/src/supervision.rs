@@ -167,7 +167,7 @@ pub enum Check {
     },
     /// A path of the container's root exists.
     File(String),
-    /// The service says `READY=1` (sd_notify(3)).
+    /// The service says `READY=1`, or of its health `WATCHDOG=1` once in each interval (sd_notify(3)).
     Notify,
 }
 

@@ -5,6 +5,7 @@
 //! as a service here and at boot there.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use bootwright_bundle as bundle;
 use bootwright_spec::{Check, Health, Landlock, OnFail, Ready, Restart, RestartPolicy, Span, Spanned, nearest};
@@ -28,7 +29,7 @@ pub(crate) fn of(container: &Effective<'_>, problems: &mut Problems) -> Option<b
         after: names(&config.after),
         requires: names(&config.requires),
         ready: config.ready.as_ref().filter(|_| service).map(|ready| self::ready(ready)),
-        health: config.health.as_ref().filter(|_| service).map(|health| self::health(health)),
+        health: config.health.as_ref().filter(|_| service).map(|health| self::health(health, problems)),
         stop: Some(stop(container, problems)).filter(|stop| *stop != bundle::Stop::default()),
         parallel: container.section == Section::Onboot && config.parallel.is_some_and(|parallel| parallel.value),
         ..bundle::Supervision::default()
@@ -109,7 +110,12 @@ fn ready(said: &Ready) -> bundle::Ready {
     bundle::Ready { check: check(&said.check), timeout: said.timeout.unwrap_or(bundle::Ready::TIMEOUT) }
 }
 
-fn health(said: &Health) -> bundle::Health {
+fn health(said: &Spanned<Health>, problems: &mut Problems) -> bundle::Health {
+    if said.check == Check::Notify && said.timeout.is_some() {
+        problems
+            .warning(Some(said.span), "`timeout` does nothing beside `notify`")
+            .hint("the service has to say that it is well once in each `interval`");
+    }
     let interval = said.interval.unwrap_or(bundle::Health::INTERVAL);
     bundle::Health {
         check: check(&said.check),
@@ -145,14 +151,21 @@ fn stop(container: &Effective<'_>, problems: &mut Problems) -> bundle::Stop {
     bundle::Stop { signal: said.signal.or(images).unwrap_or(usual.signal), grace: said.grace.unwrap_or(usual.grace) }
 }
 
-fn says_ready(container: &Effective<'_>) -> bool {
-    let ready = container.config.ready.as_ref().filter(|_| container.section == Section::Services);
-    ready.is_some_and(|ready| ready.check == Check::Notify)
+/// Whether a container says itself how it is.
+fn notifies(container: &Effective<'_>) -> bool {
+    let ready = container.config.ready.as_ref().map(|ready| &ready.check);
+    container.section == Section::Services && (ready == Some(&Check::Notify) || pulse(container).is_some())
+}
+
+/// How often a service has to say that it is well.
+fn pulse(container: &Effective<'_>) -> Option<Duration> {
+    let health = container.config.health.as_ref().filter(|health| health.check == Check::Notify)?;
+    Some(health.interval.unwrap_or(bundle::Health::INTERVAL))
 }
 
 /// The directory of a container's sd_notify socket. Init makes it; another init is told to.
 pub(crate) fn notify_directory(container: &Effective<'_>) -> Option<String> {
-    says_ready(container).then(|| format!("{}/{}", bundle::NOTIFY_DIRECTORY, container.container.name.value))
+    notifies(container).then(|| format!("{}/{}", bundle::NOTIFY_DIRECTORY, container.container.name.value))
 }
 
 /// Shows a container that directory, and says where.
@@ -165,6 +178,7 @@ pub(crate) fn bind_notify(container: &Effective<'_>, config: &mut Config) {
         options: vec!["bind".to_owned(), "ro".to_owned()],
     });
     config.process.env.push(format!("NOTIFY_SOCKET={}/{}", bundle::NOTIFY_MOUNT, bundle::NOTIFY_SOCKET));
+    config.process.env.extend(pulse(container).map(|pulse| format!("WATCHDOG_USEC={}", pulse.as_micros())));
 }
 
 /// Whether the services can start in the order that they ask for.

@@ -3,7 +3,9 @@
 use std::time::Duration;
 
 use bootwright_bundle as bundle;
-use bootwright_spec::{Check, ContainerConfig, Health, Kernel, OnFail, Ready, Restart, RestartPolicy, Stop, Watchdog};
+use bootwright_spec::{
+    Check, ContainerConfig, Health, Kernel, OnFail, Ready, Restart, RestartPolicy, Spanned, Stop, Watchdog,
+};
 use serde_json::{Value, json};
 
 use crate::testing::{Bench, container, json, spanned, text, texts, tree};
@@ -87,12 +89,28 @@ fn only_what_differs_from_the_defaults_is_written() {
     }
 }
 
+/// Watched by what the service says itself.
+fn pulse(timeout: Option<Duration>) -> Option<Spanned<Health>> {
+    let (check, interval) = (Check::Notify, Some(SECONDS(2)));
+    Some(spanned(Health { check, interval, timeout, threshold: None, start_period: None }))
+}
+
 #[test]
-fn a_service_that_says_when_it_is_ready_sees_a_socket() {
+fn a_service_that_says_how_it_is_sees_a_socket() {
     let mut bench = bench();
     let ready = Some(spanned(Ready { check: Check::Notify, timeout: None }));
-    bench.spec.services = vec![container("web", "app", ContainerConfig { ready, ..ContainerConfig::default() })];
+    let health = pulse(None);
+    let plain = ContainerConfig::default;
+    bench.spec.services = vec![
+        container("web", "app", ContainerConfig { ready, ..plain() }),
+        container("db", "app", ContainerConfig { health, ..plain() }),
+    ];
     let machine = bench.machine();
+    let db = json(&machine, "containers/services/db/config.json");
+    let env = db["process"]["env"].as_array().unwrap();
+    assert!(
+        env.contains(&json!("NOTIFY_SOCKET=/run/bootwright/notify")) && env.contains(&json!("WATCHDOG_USEC=2000000"))
+    );
     let config = json(&machine, "containers/services/web/config.json");
     let mount = config["mounts"].as_array().unwrap().last().unwrap();
     let source = format!("{}/web", bundle::NOTIFY_DIRECTORY);
@@ -120,6 +138,7 @@ fn what_cannot_be_is_an_error() {
         container("cache", "app", on(&[], &["store", "early", "stare", "cache", "nowhere"])),
         container("store", "app", on(&["web"], &[])),
         container("both", "app", ContainerConfig { parallel: Some(spanned(true)), ..plain() }),
+        container("pulse", "app", ContainerConfig { health: pulse(Some(SECONDS(1))), ..plain() }),
         container(
             "twice",
             "app",
@@ -132,7 +151,7 @@ fn what_cannot_be_is_an_error() {
     ];
     let mut said = bench.assemble().map(drop).unwrap_err();
     said.sort();
-    let services = "`both`, `cache`, `store`, `twice`, `web`";
+    let services = "`both`, `cache`, `pulse`, `store`, `twice`, `web`";
     assert_eq!(
         said,
         [
@@ -149,6 +168,7 @@ fn what_cannot_be_is_an_error() {
              other",
             &format!("error: there is no service `nowhere` to be named in `requires`; services are {services}"),
             "error: there is no service `stare` to be named in `requires`; did you mean `store`?",
+            "warning: `timeout` does nothing beside `notify`; the service has to say that it is well once in each `interval`",
             "warning: `window` does nothing without `limit`; say how often: `limit: 5`",
         ]
     );

@@ -8,7 +8,8 @@ mod supervision;
 use crate::values::Text;
 
 use control::{CONTROL, LOGGING};
-use supervision::{HEALTH, POLICIES, READY, RESTART, STOP, WATCHDOG};
+pub(crate) use supervision::{HEALTH, READY};
+use supervision::{POLICIES, RESTART, STOP, WATCHDOG};
 
 /// What may stand under a key.
 #[derive(Debug)]

@@ -160,12 +160,14 @@ impl Walk<'_> {
             return self.wrong_type(node, format!("a map with the keys of {}", shape.title), name);
         };
         let mut seen: Vec<&Key> = Vec::new();
+        let mut unknown: Vec<&str> = Vec::new();
         for (key, value) in entries {
             if key.text.starts_with("x-") {
                 continue;
             }
             let Some(known) = shape.find(&key.text) else {
                 self.unknown(&key.text, key.span, shape);
+                unknown.push(&key.text);
                 continue;
             };
             if seen.iter().any(|before| before.name == known.name) {
@@ -187,11 +189,14 @@ impl Walk<'_> {
             self.path.pop();
         }
         for missing in shape.all().filter(|key| key.required && !seen.iter().any(|seen| seen.name == key.name)) {
-            if self.findings.only_counts() {
+            // A misspelt key is one mistake.
+            let meant = |word: &&str| nearest(word, std::iter::once(missing.name)).is_some();
+            if self.findings.only_counts() || unknown.iter().any(meant) {
                 continue;
             }
             let problem = Diagnostic::error(format!("`{}` is missing{}", missing.name, self.of()));
-            self.findings.push(problem.at(head(node)).label(format!("{} needs it", shape.title)));
+            let problem = problem.at(head(node)).label(format!("{} needs it", shape.title));
+            self.findings.push(problem.hint(format!("`{}`: {}", missing.name, missing.doc.trim_end_matches('.'))));
         }
     }
 

@@ -157,6 +157,7 @@ fn bad_values_are_named() {
         "ready: {tcp: 80, file: /x}",
         "ready: {notify: false}",
         "ready: {http: {port: 80}}",
+        "ready: {tpc: 80}",
         "ready: {exec: []}",
         "health: {http: {path: x}}",
         "stop: {signal: SIGTEMR, grace: ten}",
@@ -278,7 +279,8 @@ fn bad_values_are_named() {
       2:33 `ready` does not say what to look for [needs one of `exec`, `tcp`, `file`, `notify`]
     ready: {http: {port: 80}}
       2:33 unknown key `http` in `onboot[0].ready` [not a key of `ready`]
-      2:33 `ready` does not say what to look for [needs one of `exec`, `tcp`, `file`, `notify`]
+    ready: {tpc: 80}
+      2:33 unknown key `tpc` in `onboot[0].ready` [did you mean `tcp`?]
     ready: {exec: []}
       2:39 `ready.exec` is empty [a command and its arguments are expected]
     health: {http: {path: x}}
@@ -319,6 +321,7 @@ fn names_references_volumes_and_files_are_checked() {
         "services: [{name: \"\", image: x}]",
         "services: [{name: \"a\\nb\", image: x}]",
         "services: [{name: a}]",
+        "services: [{name: a, imgae: x}]",
         "services: [{image: x}]",
         "services: [x]",
         "services: {name: a, image: x}",
@@ -368,6 +371,8 @@ fn names_references_volumes_and_files_are_checked() {
       1:19 `services[0].name`: `a b` cannot name a container [it holds control characters]
     services: [{name: a}]
       1:13 `image` is missing in `services[0]` [a container needs it]
+    services: [{name: a, imgae: x}]
+      1:22 unknown key `imgae` in `services[0]` [did you mean `image`?]
     services: [{image: x}]
       1:13 `name` is missing in `services[0]` [a container needs it]
     services: [x]
@@ -700,6 +705,7 @@ fn several_binaries_of_a_package_are_checked_one_by_one() {
       |
     2 | cargo: [{package: a, path: a}, {package: b}]
       |                                 ^^^^^^^ `cargo` needs it
+      = hint: `path`: Where the binary goes
     "#);
     assert_snapshot!(check("[]"), @r#"
     error: `cargo` must be a map with the keys of `cargo`

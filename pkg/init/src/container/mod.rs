@@ -8,6 +8,7 @@
 
 mod config;
 mod dev;
+mod filter;
 mod landlock;
 mod log;
 mod namespace;
@@ -32,6 +33,7 @@ use landlock::Bounded;
 
 pub use config::Config;
 pub use dev::run as mount_dev;
+pub use filter::filtered;
 
 /// Where the library keeps what it knows of containers, and we the bundles that it gets.
 pub const STATE: &str = "/run/bootwright/containers";

@@ -5,13 +5,14 @@ use std::os::unix::net::UnixStream;
 use std::process::ExitCode;
 
 use bootwright_bundle::control::{
-    CONTROL_SOCKET, Client, ClientError, LogLine, Order, Program, Report, Request, UnitStatus, log_line, status_table,
+    CONTROL_SOCKET, Client, ClientError, Event, LogLine, Order, Program, Report, Request, UnitStatus, event_line,
+    log_line, status_table,
 };
 
 use crate::sys;
 
 const USAGE: &str = "\
-usage: ctl [vsock:CID:PORT] status | logs [-f] [SOURCE] | exec SERVICE [--] COMMAND... | start|stop|restart SERVICE | boot-report
+usage: ctl [vsock:CID:PORT] status | logs [-f] [SOURCE] | events [-f] | exec SERVICE [--] COMMAND... | start|stop|restart SERVICE | boot-report
        service SERVICE start|stop|restart";
 
 /// Runs it.
@@ -43,6 +44,8 @@ fn request(words: &[&str]) -> Option<Request> {
     Some(match words {
         ["status"] => Request::Status,
         ["boot-report"] => Request::BootReport,
+        ["events"] => Request::Events { follow: false },
+        ["events", "-f"] => Request::Events { follow: true },
         ["logs", rest @ ..] => {
             let source = rest.iter().find(|word| **word != "-f").map(|word| (*word).to_owned());
             Request::Logs { source, last: None, since: None, follow: rest.contains(&"-f") }
@@ -91,6 +94,9 @@ fn talk(request: &Request, vsock: Option<(u32, u32)>) -> Result<u8, ClientError>
         Request::Logs { .. } => {
             client.ask(request, |line: LogLine| writeln!(out, "{}", log_line(&line)))?;
         }
+        Request::Events { .. } => {
+            client.ask(request, |event: Event| writeln!(out, "{}", event_line(&event)))?;
+        }
         Request::BootReport => {
             client.ask(request, |report: Report| writeln!(out, "{}", serde_json::to_string_pretty(&report)?))?;
         }
@@ -120,6 +126,7 @@ mod tests {
         };
         assert_eq!(request(&["logs"]), logs(None, false));
         assert_eq!(request(&["logs", "-f", "web"]), logs(Some("web"), true));
+        assert_eq!(request(&["events", "-f"]), Some(Request::Events { follow: true }));
         let restart = Some(Request::Service { name: "web".into(), order: Order::Restart });
         assert_eq!(request(&["restart", "web"]), restart);
         assert_eq!(request(&["service", "web", "restart"]), restart);

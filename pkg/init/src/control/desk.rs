@@ -16,7 +16,7 @@ use bootwright_early::Consoles;
 use bootwright_early::mounts::in_memory;
 use rustix::event::epoll::EventFlags;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::process::Pid;
+use rustix::process::{Pid, PidfdFlags, pidfd_open};
 
 use super::link::{self, Call, Reply};
 use crate::applet;
@@ -264,13 +264,26 @@ impl Desk {
         }
     }
 
-    /// Lets the carriers have what has been said, as far as they take it in a second: the machine ends.
+    /// Lets first the carriers and then the callers have what has been said, as far as they take it in a second: the machine ends.
     pub fn finish(&mut self, consoles: &mut Consoles) {
+        self.empty(consoles, |slot| slot.carrier.is_some());
+        self.empty(consoles, |_| true);
+        // A caller's answer ends with its socket, and the child that serves when there is nothing more to answer.
+        self.readers.iter_mut().for_each(|slot| drop(slot.take_if(|slot| slot.carrier.is_none())));
+        let serving = self.server.take().and_then(|server| server.pid);
+        if let Some(Ok(child)) = serving.map(|pid| pidfd_open(pid, PidfdFlags::empty())) {
+            let pause = Timespec { tv_sec: 1, tv_nsec: 0 };
+            let _ = poll(&mut [PollFd::new(&child, PollFlags::IN)], Some(&pause));
+        }
+    }
+
+    /// Writes to these readers until they have all, or a second is over.
+    fn empty(&mut self, consoles: &mut Consoles, of: fn(&Slot) -> bool) {
         let deadline = Instant::now() + PAUSE;
         loop {
             self.turn(consoles);
             let left = deadline.saturating_duration_since(Instant::now());
-            let slots = self.readers.iter_mut().flatten().filter(|slot| slot.carrier.is_some());
+            let slots = self.readers.iter_mut().flatten().filter(|slot| of(slot));
             let mut blocked: Vec<&mut Slot> = slots.filter(|slot| slot.reader.blocked()).collect();
             if left.is_zero() || blocked.is_empty() && !self.more {
                 return;

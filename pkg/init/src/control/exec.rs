@@ -1,8 +1,8 @@
 //! A program in a running container: the part that joins the container, which is a process of its own.
 //!
 //! It takes the container's own process from its bundle, with another program in it, lets the container library join it to
-//! the container's namespaces and cgroup, with its user, capabilities and environment, and passes on how it ended. When it is asked to
-//! end it kills the program. (The library installs no seccomp filter in what joins.)
+//! the container's namespaces and cgroup, with its user, capabilities, seccomp filter and environment, and passes on how it ended. When
+//! it is asked to end it kills the program.
 
 use std::error::Error;
 use std::fs;
@@ -49,9 +49,12 @@ fn join(kind: &str, directory: &str, console: Option<PathBuf>, argv: &[&str]) ->
     let config: Value = serde_json::from_slice(&fs::read(bundle.join(CONFIG_JSON))?)?;
     let own = config.get("process").cloned().unwrap_or_default();
     let process = bundle.join(format!("exec-{}.json", std::process::id()));
-    fs::write(&process, self::process(own, argv, console.is_some()).to_string())?;
+    let mut joins = self::process(own, argv, console.is_some());
+    let builder = ContainerBuilder::new(directory.to_owned(), SyscallType::default());
+    let builder = container::filtered(builder, &config, &mut joins)?;
+    fs::write(&process, joins.to_string())?;
     let detached = console.is_some();
-    let pid = ContainerBuilder::new(directory.to_owned(), SyscallType::default())
+    let pid = builder
         .with_root_path(state.join(kind))?
         .with_console_socket(console)
         .as_tenant()

@@ -26,12 +26,15 @@ pub struct Job {
     kind: Kind,
 }
 
+/// Sends a record as an item.
+type Tell = fn(&Record<'_>, u32, &mut Session);
+
 #[derive(Debug)]
 enum Kind {
     /// Items and an end from PID 1.
     Answer(OwnedFd),
-    /// Lines from PID 1, until it closes.
-    Logs(OwnedFd),
+    /// Records from PID 1, until it closes, and how each is told.
+    Records(OwnedFd, Tell),
     /// PID 1 is to say where the container is, for a program.
     Find(OwnedFd, Box<Wish>),
     /// A program in a container.
@@ -43,7 +46,8 @@ impl Job {
     pub fn begin(id: u32, request: Request, pid1: &OwnedFd) -> Result<Self, Refusal> {
         let answer = link::call(pid1, &request).map_err(|error| Refusal::new(format!("asking PID 1: {error}")))?;
         let kind = match request {
-            Request::Logs { .. } => Kind::Logs(answer),
+            Request::Logs { .. } => Kind::Records(answer, |record, id, session| session.item(id, &record.line())),
+            Request::Events { .. } => Kind::Records(answer, |record, id, session| session.item(id, &record.event())),
             Request::Exec { argv, terminal, .. } => {
                 Kind::Find(answer, Box::new(Wish { argv, window: terminal, input: Input::default() }))
             }
@@ -55,7 +59,7 @@ impl Job {
     /// What is worth waiting for.
     pub fn polls<'a>(&'a self, session: &Session, polls: &mut Vec<PollFd<'a>>) {
         match &self.kind {
-            Kind::Answer(socket) | Kind::Logs(socket) | Kind::Find(socket, ..) => {
+            Kind::Answer(socket) | Kind::Records(socket, _) | Kind::Find(socket, ..) => {
                 if session.has_room(self.id) {
                     polls.push(PollFd::new(socket, PollFlags::IN));
                 }
@@ -68,7 +72,7 @@ impl Job {
     pub fn step(&mut self, session: &mut Session) -> bool {
         let id = self.id;
         let mut datagram = [0; DATAGRAM];
-        while let Kind::Answer(socket) | Kind::Logs(socket) | Kind::Find(socket, ..) = &self.kind {
+        while let Kind::Answer(socket) | Kind::Records(socket, _) | Kind::Find(socket, ..) = &self.kind {
             if !session.has_room(id) || session.full() {
                 return false;
             }
@@ -79,16 +83,16 @@ impl Job {
                 Err(_) => None,
             };
             match (&mut self.kind, received) {
-                (Kind::Logs(_), Some(record)) => {
+                (Kind::Records(_, tell), Some(record)) => {
                     if let Some(Part::End(end)) = Part::of(record) {
                         session.end(id, &end);
                         return true;
                     }
                     if let Some(record) = Record::decode(record) {
-                        session.item(id, &record.line());
+                        tell(&record, id, session);
                     }
                 }
-                (Kind::Logs(_), None) => {
+                (Kind::Records(..), None) => {
                     session.end(id, &End::default());
                     return true;
                 }
@@ -128,12 +132,17 @@ impl Job {
         program.step(id, session)
     }
 
+    /// Whether PID 1 has more to say to it.
+    pub fn waits_for_pid1(&self) -> bool {
+        !matches!(self.kind, Kind::Program(_))
+    }
+
     /// Takes bytes for a program.
     pub fn input(&mut self, bytes: &[u8]) {
         match &mut self.kind {
             Kind::Find(_, wish) => drop(wish.input.take(bytes)),
             Kind::Program(program) => program.input(bytes),
-            Kind::Answer(_) | Kind::Logs(_) => {}
+            Kind::Answer(_) | Kind::Records(..) => {}
         }
     }
 
@@ -142,7 +151,7 @@ impl Job {
         match &mut self.kind {
             Kind::Find(_, wish) => wish.window = wish.window.and(Some(window)),
             Kind::Program(program) => program.resize(window),
-            Kind::Answer(_) | Kind::Logs(_) => {}
+            Kind::Answer(_) | Kind::Records(..) => {}
         }
     }
 }

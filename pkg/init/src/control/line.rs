@@ -72,6 +72,11 @@ impl Line {
         self.readable && !self.session.full() || self.writable && !self.session.pending().is_empty()
     }
 
+    /// Whether the other end has not been sent all yet. The zero behind which a caller begins is owed to nobody.
+    pub fn owes(&self) -> bool {
+        self.session.pending().len() > 1
+    }
+
     /// Reads what there is, as far as its share reaches.
     pub fn read(&mut self, mut each: impl FnMut(Heard)) -> State {
         let mut bytes = [0; 8192];

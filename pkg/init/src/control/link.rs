@@ -99,7 +99,7 @@ pub fn next_call(socket: impl AsFd) -> io::Result<Option<Call>> {
 /// The child's end: sends a request; the answer comes from the socket that is returned.
 pub fn call(socket: impl AsFd, request: &Request) -> io::Result<OwnedFd> {
     let (ours, theirs) = pair()?;
-    if !matches!(request, Request::Logs { .. }) {
+    if !matches!(request, Request::Logs { .. } | Request::Events { .. }) {
         sockopt::set_socket_send_buffer_size_force(&theirs, ANSWER)?;
     }
     let json = serde_json::to_vec(request)?;

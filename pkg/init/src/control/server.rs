@@ -1,10 +1,11 @@
 //! The child of PID 1 that serves the control channel: one loop over the lines, the jobs of each, and new connections.
 //!
-//! It ends when PID 1 closes the socket between them, which is its standard input.
+//! When PID 1 closes the socket between them, which is its standard input, it passes on what PID 1 has said before, and ends.
 
 use std::fs;
 use std::os::fd::OwnedFd;
 use std::process::ExitCode;
+use std::time::{Duration, Instant};
 
 use bootwright_bundle::control::{CONTROL_JSON, Control, End, Heard, Refusal, Request, Right};
 use rustix::event::epoll;
@@ -19,6 +20,9 @@ use crate::sys;
 
 /// Lines at a time at most.
 const LINES: usize = 32;
+
+/// How long that may take.
+const ENDING: Duration = Duration::from_millis(900);
 
 /// Runs the child.
 pub fn run() -> ExitCode {
@@ -51,6 +55,8 @@ struct Server {
     poll: OwnedFd,
     listeners: Vec<OwnedFd>,
     lines: Vec<Served>,
+    /// When it ends at the latest: PID 1 has closed its end.
+    ends: Option<Instant>,
 }
 
 impl Server {
@@ -62,7 +68,7 @@ impl Server {
         let (listeners, troubles) = listeners(&settings);
         troubles.iter().for_each(|trouble| kmsg(trouble));
         let poll = epoll::create(epoll::CreateFlags::CLOEXEC)?;
-        let mut server = Self { pid1, allow: settings.allow, poll, listeners, lines: Vec::new() };
+        let mut server = Self { pid1, allow: settings.allow, poll, listeners, lines: Vec::new(), ends: None };
         if settings.virtio_serial != Some(false)
             && let Some(port) = desk::port()
         {
@@ -74,10 +80,10 @@ impl Server {
         Ok(server)
     }
 
-    /// Waits for something and does it. False when PID 1 is not there any more.
+    /// Waits for something and does it. False when there is nothing more to do.
     fn turn(&mut self) -> bool {
         if !self.wait() {
-            return false;
+            self.ends.get_or_insert_with(|| Instant::now() + ENDING);
         }
         self.hear_changes();
         for listener in &self.listeners {
@@ -93,11 +99,16 @@ impl Server {
                 *slot = None;
             }
         }
-        true
+        let owes = |(line, jobs): &(Line, Vec<Job>)| line.owes() || jobs.iter().any(Job::waits_for_pid1);
+        self.ends.is_none_or(|ends| Instant::now() < ends && self.lines.iter().flatten().any(owes))
     }
 
+    /// Waits for something. False when PID 1 is not there any more.
     fn wait(&self) -> bool {
-        let mut polls = vec![PollFd::new(&self.pid1, PollFlags::IN), PollFd::new(&self.poll, PollFlags::IN)];
+        // A PID 1 that is gone would wake it again and again.
+        let pid1 = self.ends.is_none().then(|| PollFd::new(&self.pid1, PollFlags::IN));
+        let mut polls: Vec<PollFd<'_>> = pid1.into_iter().collect();
+        polls.push(PollFd::new(&self.poll, PollFlags::IN));
         polls.extend(self.listeners.iter().map(|listener| PollFd::new(listener, PollFlags::IN)));
         let mut busy = false;
         for (line, jobs) in self.lines.iter().flatten() {
@@ -106,9 +117,11 @@ impl Server {
                 jobs.iter().for_each(|job| job.polls(&line.session, &mut polls));
             }
         }
-        let at_once = Timespec { tv_sec: 0, tv_nsec: 0 };
-        match poll(&mut polls, busy.then_some(&at_once)) {
-            Ok(_) => polls.first().is_none_or(|pid1| pid1.revents().is_empty()),
+        let left = self.ends.map(|ends| ends.saturating_duration_since(Instant::now()));
+        let limit = if busy { Some(Duration::ZERO) } else { left };
+        let limit = limit.map(|left| Timespec { tv_sec: 0, tv_nsec: left.subsec_nanos().into() });
+        match poll(&mut polls, limit.as_ref()) {
+            Ok(_) => polls.first().is_none_or(|pid1| self.ends.is_some() || pid1.revents().is_empty()),
             Err(error) => error == Errno::INTR,
         }
     }

@@ -1,4 +1,5 @@
-//! What the machine has said: a ring of lines for each container and for init, and whoever reads along.
+//! What the machine has said, and what has happened to it: a ring of lines for each container and for init, one of events, and
+//! whoever reads along.
 //!
 //! All memory is taken once. A reader is a socket and a place in each ring; PID 1 writes to it without blocking and keeps nothing
 //! for it, so one that is slow falls behind in the rings, loses the oldest lines there, and is told how many. A container that
@@ -6,11 +7,15 @@
 
 pub mod carry;
 pub mod crash;
+mod event;
 mod reader;
 mod record;
 mod ring;
 
-use rustix::time::{ClockId, clock_gettime};
+use std::time::Duration;
+
+use bootwright_bundle::control::Stream;
+use rustix::time::{ClockId, Timespec, clock_gettime};
 
 pub use reader::{Reader, Turn, Wanted};
 pub use record::Record;
@@ -28,8 +33,10 @@ const LEAST: usize = 4 * 1024;
 pub const INIT: usize = 0;
 /// The source of what the machine said before it crashed the last time.
 pub const PSTORE: usize = 1;
+/// What has happened, which is no log: only who asks for events gets them.
+const EVENTS: usize = 2;
 /// Sources before the containers'.
-pub const FIRST_UNIT: usize = 2;
+pub const FIRST_UNIT: usize = 3;
 
 /// All rings.
 #[derive(Debug)]
@@ -41,9 +48,13 @@ pub struct Journal {
 impl Journal {
     /// For containers of these names.
     pub fn new<'a>(units: impl Iterator<Item = &'a str>) -> Self {
-        let names: Vec<String> = ["init", "pstore"].into_iter().chain(units).map(str::to_owned).collect();
+        let names: Vec<String> = ["init", "pstore", ""].into_iter().chain(units).map(str::to_owned).collect();
         let bytes = (RINGS / names.len().max(1)).clamp(LEAST, RING);
-        Self { sources: names.into_iter().map(|name| (name, Ring::new(bytes))).collect(), sequence: 0 }
+        let rings = names.into_iter().enumerate().map(|(source, name)| {
+            let bytes = if source == EVENTS { RING } else { bytes };
+            (name, Ring::new(bytes))
+        });
+        Self { sources: rings.collect(), sequence: 0 }
     }
 
     /// Takes a line that has just been said.
@@ -59,15 +70,22 @@ impl Journal {
         }
     }
 
-    /// The positions of the sources of a name; of all of them without one.
+    /// Takes an event, of a kind of container and its name.
+    pub fn event(&mut self, now: Duration, kind: &str, name: &str, what: &str, detail: &str) {
+        let time = clock_gettime(ClockId::Realtime);
+        let uptime = u64::try_from(now.as_micros()).unwrap_or(u64::MAX);
+        self.push_at(EVENTS, Stream::Stdout.number(), (micros(time), uptime), &event::encode(kind, name, what, detail));
+    }
+
+    /// The positions of the logs of a name; of all of them without one.
     pub fn find<'a>(&'a self, name: Option<&'a str>) -> impl Iterator<Item = usize> + 'a {
-        let named = self.sources.iter().enumerate();
+        let named = self.sources.iter().enumerate().filter(|(source, _)| *source != EVENTS);
         named.filter(move |(_, (own, _))| name.is_none_or(|name| name == own)).map(|(i, _)| i)
     }
 
-    /// The names of the sources.
+    /// The names of the logs.
     pub fn names(&self) -> impl Iterator<Item = &str> {
-        self.sources.iter().map(|(name, _)| name.as_str())
+        self.find(None).filter_map(|source| self.sources.get(source)).map(|(name, _)| name.as_str())
     }
 
     /// The last lines of a source, oldest first, as bytes.
@@ -86,9 +104,9 @@ impl Journal {
 
 /// Now, as microseconds since 1970 and since the kernel started.
 pub fn now() -> (u64, u64) {
-    let micros = |clock| {
-        let time = clock_gettime(clock);
-        u64::try_from(time.tv_sec).unwrap_or(0) * 1_000_000 + u64::try_from(time.tv_nsec / 1000).unwrap_or(0)
-    };
-    (micros(ClockId::Realtime), micros(ClockId::Boottime))
+    (micros(clock_gettime(ClockId::Realtime)), micros(clock_gettime(ClockId::Boottime)))
+}
+
+fn micros(time: Timespec) -> u64 {
+    u64::try_from(time.tv_sec).unwrap_or(0) * 1_000_000 + u64::try_from(time.tv_nsec / 1000).unwrap_or(0)
 }

@@ -5,7 +5,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::io::Errno;
 use rustix::net::{SendFlags, send};
 
-use super::{Journal, Mark, Place, Record};
+use super::{EVENTS, Journal, Mark, Place, Record};
 
 /// Lines that a reader gets in one turn of the loop.
 const SHARE: usize = 64;
@@ -13,6 +13,8 @@ const SHARE: usize = 64;
 /// What a reader wants.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Wanted {
+    /// Events; otherwise lines of logs.
+    pub events: bool,
     /// Of which source; none: of all.
     pub source: Option<String>,
     /// So many of the last lines; none: all there are.
@@ -52,7 +54,8 @@ impl Reader {
     /// A reader on a socket of datagrams.
     pub fn new(journal: &Journal, socket: OwnedFd, wanted: &Wanted) -> Self {
         let earliest = wanted.since.map_or(0, |since| super::now().1.saturating_sub(since.saturating_mul(1000)));
-        let places = journal.find(wanted.source.as_deref()).filter_map(|source| {
+        let logs = journal.find(wanted.source.as_deref()).filter(|_| !wanted.events);
+        let places = logs.chain(wanted.events.then_some(EVENTS)).filter_map(|source| {
             let (_, ring) = journal.sources.get(source)?;
             let mut place = wanted.last.map_or(ring.oldest(), |count| ring.last(count));
             while ring.mark(place).is_some_and(|mark| mark.uptime < earliest) {

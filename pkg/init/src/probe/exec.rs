@@ -1,5 +1,5 @@
-//! Looking by a command in the container: in its namespaces and its cgroup, with user, environment, directory, capabilities
-//! and no-new-privileges of its main process.
+//! Looking by a command in the container: in its namespaces and its cgroup, with user, environment, directory, capabilities,
+//! no-new-privileges and seccomp filter of its main process.
 
 use std::fs::{self, File};
 use std::io::{self, Read, Seek, Write};
@@ -13,11 +13,10 @@ use libcontainer::syscall::syscall::SyscallType;
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::fs::MemfdFlags;
 use rustix::process::{Pid, PidfdFlags, Signal, WaitOptions, kill_process, pidfd_open, waitpid};
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
 use super::Service;
-use crate::container::STATE;
-use crate::supervise;
+use crate::{container, supervise};
 
 /// Bytes of a command's last line that are told.
 const LINE: usize = 200;
@@ -42,15 +41,19 @@ fn name(command: &[String]) -> &str {
 }
 
 fn start(command: &[String], service: &Service<'_>, output: OwnedFd) -> Result<Pid, String> {
-    let bundle = Path::new(STATE).join("bundles").join(service.kind).join(service.directory);
+    let bundle = Path::new(container::STATE).join("bundles").join(service.kind).join(service.directory);
     let config =
         fs::read(bundle.join(CONFIG_JSON)).map_err(|error| format!("the container's configuration: {error}"))?;
-    let process = process(&config, command).ok_or("the container's configuration has no process")?;
+    let config: Value =
+        serde_json::from_slice(&config).map_err(|error| format!("the container's configuration: {error}"))?;
+    let mut process = process(&config, command).ok_or("the container's configuration has no process")?;
+    let builder = ContainerBuilder::new(service.directory.to_owned(), SyscallType::default());
+    let builder = container::filtered(builder, &config, &mut process)?;
     // The library takes a path. Nothing is left behind of a file in memory.
-    let file = in_memory(&process).map_err(|error| error.to_string())?;
+    let file = in_memory(process.to_string().as_bytes()).map_err(|error| error.to_string())?;
     let errors = output.try_clone().map_err(|error| error.to_string())?;
-    let builder = ContainerBuilder::new(service.directory.to_owned(), SyscallType::default())
-        .with_root_path(Path::new(STATE).join(service.kind))
+    let builder = builder
+        .with_root_path(Path::new(container::STATE).join(service.kind))
         .map_err(|error| error.to_string())?
         .with_stdout(output)
         .with_stderr(errors)
@@ -68,12 +71,11 @@ fn in_memory(bytes: &[u8]) -> io::Result<File> {
 }
 
 /// The container's own process, with another command.
-fn process(config: &[u8], command: &[String]) -> Option<Vec<u8>> {
-    let mut config: Map<String, Value> = serde_json::from_slice(config).ok()?;
-    let Some(Value::Object(mut process)) = config.remove("process") else { return None };
+fn process(config: &Value, command: &[String]) -> Option<Value> {
+    let mut process = config.get("process")?.as_object()?.clone();
     process.insert("args".to_owned(), json!(command));
     process.insert("terminal".to_owned(), json!(false));
-    serde_json::to_vec(&process).ok()
+    Some(process.into())
 }
 
 /// Waits for a command's end, and reads what it says meanwhile, so that it is not held up. None if its time is over.
@@ -145,9 +147,8 @@ mod tests {
     fn a_command_runs_as_the_containers_own_process_does() {
         let config = json!({"process": {"args": ["a"], "user": {"uid": 7}, "env": ["A=1"], "terminal": true}});
         let command = ["/check".to_owned(), "x".to_owned()];
-        let process = process(config.to_string().as_bytes(), &command).unwrap();
         let expected = json!({"args": ["/check", "x"], "user": {"uid": 7}, "env": ["A=1"], "terminal": false});
-        assert_eq!(serde_json::from_slice::<Value>(&process).unwrap(), expected);
-        assert_eq!(super::process(b"{}", &command), None);
+        assert_eq!(process(&config, &command), Some(expected));
+        assert_eq!(process(&json!({}), &command), None);
     }
 }

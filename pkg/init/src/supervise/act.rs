@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use bootwright_bundle::{Check, READY_PREFIX};
+use bootwright_bundle::{Check, Health, READY_PREFIX};
 use bootwright_early::end;
 use rustix::event::epoll::EventFlags;
 
@@ -21,11 +21,14 @@ impl Supervisor {
             Action::Start(i) => self.start(i),
             Action::Stop(i) => {
                 if let Some(Post { runner: Some(runner), unit, .. }) = self.posts.get_mut(i) {
-                    runner.stop(unit.supervision.stop.unwrap_or_default().signal);
+                    let signal = unit.supervision.stop.unwrap_or_default().signal;
+                    if runner.stop(signal) {
+                        self.event(Some(i), "killed", &format!("the kernel drops signal {signal}"), now);
+                    }
                 }
             }
             Action::Kill(i) => {
-                self.events.add(now, Some(i), "killed", "");
+                self.event(Some(i), "killed", "", now);
                 if let Some(Post { runner: Some(runner), .. }) = self.posts.get_mut(i) {
                     runner.kill();
                 }
@@ -65,7 +68,8 @@ impl Supervisor {
         if let (Some(what), Some(runner)) = (what, runner) {
             // It still runs: what is told is what there is of it by now.
             record.output.clone_from(&runner.output);
-            self.events.add(now, Some(i), what, &record.found);
+            let found = record.found.clone();
+            self.event(Some(i), what, &found, now);
         }
         let other = if let Saying::Blocked(other) = saying { self.posts.get(other) } else { None };
         let Some(post) = self.posts.get(i) else { return };
@@ -73,7 +77,14 @@ impl Supervisor {
     }
 
     fn probe(&mut self, i: usize, probe: Probe) {
-        let Some(Post { unit, runner: Some(runner), prober, .. }) = self.posts.get_mut(i) else { return };
+        let Some(Post { unit, runner: Some(runner), prober, record, .. }) = self.posts.get_mut(i) else { return };
+        if let (Probe::Health, Some(Health { check: Check::Notify, interval, .. })) = (probe, &unit.supervision.health)
+        {
+            let well = std::mem::take(&mut record.well);
+            record.found = format!("it has not said WATCHDOG=1 for {}", voice::span(*interval));
+            self.happen(Event::Probed(i, well));
+            return;
+        }
         let Some(process) = runner.process() else { return };
         drop(prober.take().map(Prober::end));
         match Prober::start(unit, probe, process) {
@@ -94,8 +105,9 @@ impl Supervisor {
         match Runner::start(unit, abort) {
             Ok(runner) => {
                 let runner = slot.insert(runner);
-                let (status, output) = runner.descriptors();
-                for (fd, source) in [(status, Source::Status(i)), (output, Source::Output(i))] {
+                let (status, [output, errors]) = runner.descriptors();
+                let printed = [(output.as_ref(), Source::Output(i)), (errors.as_ref(), Source::Errors(i))];
+                for (fd, source) in [(status, Source::Status(i))].into_iter().chain(printed) {
                     if let Some(fd) = fd {
                         watch(self.poll.as_ref(), fd, source, EventFlags::IN);
                     }
@@ -108,10 +120,12 @@ impl Supervisor {
         }
     }
 
-    /// Makes the socket of a service that says itself when it is ready, or forgets what an earlier run said.
+    /// Makes the socket of a service that says itself how it is, or forgets what an earlier run said.
     fn open_notify(&mut self, i: usize) {
         let Some(Post { unit, notify, .. }) = self.posts.get_mut(i) else { return };
-        if unit.supervision.ready.as_ref().is_none_or(|ready| ready.check != Check::Notify) {
+        let (ready, health) = (&unit.supervision.ready, &unit.supervision.health);
+        let mut checks = ready.iter().map(|ready| &ready.check).chain(health.iter().map(|health| &health.check));
+        if checks.all(|check| *check != Check::Notify) {
             return;
         }
         if let Some(notify) = notify {
@@ -121,7 +135,7 @@ impl Supervisor {
         match Notify::open(&unit.directory) {
             Ok(opened) => watch(self.poll.as_ref(), notify.insert(opened), Source::Notify(i), EventFlags::IN),
             Err(error) => {
-                let text = format!("service `{}` cannot say when it is ready: {error}", unit.name);
+                let text = format!("service `{}` cannot say how it is: {error}", unit.name);
                 self.machine.consoles.say(&text);
             }
         }

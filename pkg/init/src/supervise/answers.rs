@@ -26,7 +26,10 @@ impl Supervisor {
                 reply.done(Err(refusal.hint(format!("there are {}", known.join(", ")))));
             }
             Request::Logs { source, last, since, follow } => {
-                self.desk.read(reply, &Wanted { source, last, since, follow });
+                self.desk.read(reply, &Wanted { events: false, source, last, since, follow });
+            }
+            Request::Events { follow } => {
+                self.desk.read(reply, &Wanted { events: true, follow, ..Wanted::default() });
             }
             Request::Exec { service, .. } => match self.whereabouts(&service) {
                 Ok(whereabouts) => reply.items([whereabouts]),

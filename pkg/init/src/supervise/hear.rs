@@ -14,6 +14,7 @@ use super::sources::Source;
 use super::unit::Kind;
 use super::voice::{LAST_LINES, echo};
 use super::{Post, Supervisor, now, power};
+use crate::output::Printed;
 use crate::sys;
 
 /// Requests that follow one another more closely are one.
@@ -26,7 +27,8 @@ impl Supervisor {
             Source::Signals => self.hear_signals(),
             Source::Uevents => self.hear_uevents(),
             Source::Status(i) => self.hear_child(i),
-            Source::Output(i) => self.hear_output(i),
+            Source::Output(i) => self.hear_output(i, Printed::Out),
+            Source::Errors(i) => self.hear_output(i, Printed::Err),
             Source::Notify(i) => self.hear_notify(i),
             Source::Console(i) => self.machine.consoles.flush(i),
             Source::Button(i) => self.hear_button(i),
@@ -64,7 +66,7 @@ impl Supervisor {
         }
         let text = format!("{ending} asked for by {why}");
         self.machine.consoles.say(&text);
-        self.events.add(now, None, "asked", &text);
+        self.event(None, "asked", &text, now);
         self.happen(Event::Request(ending));
     }
 
@@ -105,10 +107,10 @@ impl Supervisor {
         }
     }
 
-    fn hear_output(&mut self, i: usize) {
+    fn hear_output(&mut self, i: usize, printed: Printed) {
         let Some(Post { runner: Some(runner), unit, .. }) = self.posts.get_mut(i) else { return };
         let (consoles, desk) = (&mut self.machine.consoles, &mut self.desk);
-        runner.read(|line| echo(consoles, desk, i, unit, line));
+        runner.read(printed, |line| echo(consoles, desk, i, unit, printed, line));
     }
 
     fn hear_notify(&mut self, i: usize) {
@@ -117,6 +119,7 @@ impl Supervisor {
         if let Some(status) = said.status {
             record.status = status;
         }
+        record.well |= said.well;
         if said.ready {
             self.happen(Event::SaysReady(i));
         }
@@ -137,9 +140,10 @@ impl Supervisor {
         let Some(mut runner) = slot.take() else { return };
         let (consoles, desk) = (&mut self.machine.consoles, &mut self.desk);
         // What it printed last; a share is enough, since a pipe holds no more than two.
-        runner.read(|line| echo(consoles, desk, i, unit, line));
-        runner.read(|line| echo(consoles, desk, i, unit, line));
-        runner.output.finish(|line| echo(consoles, desk, i, unit, line));
+        for printed in Printed::BOTH.into_iter().flat_map(|printed| [printed; 2]) {
+            runner.read(printed, |line| echo(consoles, desk, i, unit, printed, line));
+        }
+        runner.output.finish(|printed, line| echo(consoles, desk, i, unit, printed, line));
         desk.report.ended(i);
         runner.clean_up(unit);
         record.output = std::mem::take(&mut runner.output);

@@ -7,7 +7,6 @@
 
 mod act;
 mod answers;
-mod events;
 mod hear;
 mod notify;
 mod plan;
@@ -34,7 +33,6 @@ use crate::boot::Machine;
 use crate::control::Desk;
 use crate::sys;
 
-use events::Events;
 use notify::Notify;
 use prober::Prober;
 use record::Record;
@@ -69,7 +67,6 @@ pub fn run(mut machine: Machine) -> ! {
         machine,
         posts,
         sequence,
-        events: Events::default(),
         desk,
         buttons: power::buttons(),
         poll: epoll::create(epoll::CreateFlags::CLOEXEC).ok(),
@@ -115,7 +112,6 @@ struct Supervisor {
     machine: Machine,
     posts: Vec<Post>,
     sequence: Sequence,
-    events: Events,
     desk: Desk,
     buttons: Vec<(String, OwnedFd)>,
     poll: Option<OwnedFd>,
@@ -221,7 +217,14 @@ impl Supervisor {
         }
         let ended = matches!(state, State::Backoff | State::Down | State::Failed);
         let detail = record.outcome.as_ref().filter(|_| ended).map(Outcome::to_string).unwrap_or_default();
-        self.events.add(now, Some(i), state.name(), &detail);
+        self.event(Some(i), state.name(), &detail, now);
+    }
+
+    /// Remembers what happened to a container, or to the machine.
+    fn event(&mut self, i: Option<usize>, what: &str, detail: &str, now: Duration) {
+        let unit = i.and_then(|i| self.posts.get(i)).map(|post| &post.unit);
+        let (kind, name) = unit.map_or(("machine", ""), |unit| (unit.kind.word(), unit.name.as_str()));
+        self.desk.journal.event(now, kind, name, what, detail);
     }
 }
 

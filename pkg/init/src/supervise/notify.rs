@@ -1,6 +1,6 @@
 //! What a service says of itself: sd_notify(3), a datagram socket that the builder has bound into the container.
 //!
-//! Lines `READY=1` and `STATUS=TEXT` are understood; others are passed over. A service that floods its socket waits for
+//! Lines `READY=1`, `WATCHDOG=1` and `STATUS=TEXT` are understood; others are passed over. A service that floods its socket waits for
 //! itself: so many datagrams are taken at a time, and the kernel keeps few.
 
 use std::fs;
@@ -26,6 +26,8 @@ pub struct Notify(UnixDatagram);
 pub struct Said {
     /// It is ready.
     pub ready: bool,
+    /// It is well.
+    pub well: bool,
     /// What it does.
     pub status: Option<String>,
 }
@@ -68,6 +70,7 @@ fn understand(bytes: &[u8], said: &mut Said) {
     for line in String::from_utf8_lossy(bytes).lines() {
         match line.split_once('=') {
             Some(("READY", "1")) => said.ready = true,
+            Some(("WATCHDOG", "1")) => said.well = true,
             Some(("STATUS", text)) => {
                 said.status = Some(text.get(..text.floor_char_boundary(STATUS)).unwrap_or_default().to_owned());
             }
@@ -82,16 +85,17 @@ mod tests {
 
     #[test]
     fn what_a_service_may_say() {
-        for (text, ready, status) in [
-            ("READY=1", true, None),
-            ("STATUS=loading\nREADY=1\n", true, Some("loading")),
-            ("READY=0\nWATCHDOG=1\nMAINPID=4", false, None),
-            ("STATUS=a=b\nSTATUS=", false, Some("")),
-            ("", false, None),
+        for (text, ready, well, status) in [
+            ("READY=1", true, false, None),
+            ("STATUS=loading\nREADY=1\n", true, false, Some("loading")),
+            ("READY=0\nWATCHDOG=1\nMAINPID=4", false, true, None),
+            ("WATCHDOG=trigger\nSTOPPING=1", false, false, None),
+            ("STATUS=a=b\nSTATUS=", false, false, Some("")),
+            ("", false, false, None),
         ] {
             let mut said = Said::default();
             understand(text.as_bytes(), &mut said);
-            assert_eq!((said.ready, said.status.as_deref()), (ready, status), "{text}");
+            assert_eq!((said.ready, said.well, said.status.as_deref()), (ready, well, status), "{text}");
         }
         let mut said = Said::default();
         understand(format!("STATUS={}", "ü".repeat(STATUS)).as_bytes(), &mut said);

@@ -24,6 +24,8 @@ pub struct Record {
     pub found: String,
     /// What it says it does (sd_notify's STATUS).
     pub status: String,
+    /// It has said that it is well since it was last asked about.
+    pub well: bool,
     /// What it printed last.
     pub output: Output,
 }
@@ -37,6 +39,7 @@ impl Record {
         self.asked = None;
         self.status.clear();
         self.found.clear();
+        self.well = false;
     }
 
     /// It has ended.

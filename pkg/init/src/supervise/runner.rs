@@ -15,7 +15,7 @@ use rustix::pipe::PipeFlags;
 use rustix::process::{Pid, Signal, WaitStatus, kill_process};
 
 use super::unit::Unit;
-use crate::output::Output;
+use crate::output::{Output, Printed};
 use crate::{applet, container, mounts, sys};
 
 /// Bytes that are read from a container's output at a time, so that one that floods leaves room for others.
@@ -100,7 +100,8 @@ pub struct Runner {
     asked: Option<i32>,
     status: Option<File>,
     heard: Vec<u8>,
-    pipe: Option<File>,
+    /// Its standard output and standard error.
+    pipes: [Option<File>; 2],
     /// What it has printed last.
     pub output: Output,
 }
@@ -109,9 +110,9 @@ impl Runner {
     /// Starts the child for a unit. `abort` makes it abort in the middle.
     pub fn start(unit: &Unit, abort: bool) -> io::Result<Self> {
         let (status, status_end) = pipe()?;
-        let (pipe, pipe_end) = pipe()?;
+        let ((out, out_end), (err, err_end)) = (pipe()?, pipe()?);
         let mut command = applet::again(&["container", unit.kind.directory(), &unit.directory]);
-        command.stdin(Stdio::from(status_end)).stdout(Stdio::from(pipe_end.try_clone()?)).stderr(Stdio::from(pipe_end));
+        command.stdin(Stdio::from(status_end)).stdout(Stdio::from(out_end)).stderr(Stdio::from(err_end));
         command.env_clear();
         if abort {
             command.env(container::ABORT, "1");
@@ -129,14 +130,14 @@ impl Runner {
             asked: None,
             status: Some(File::from(status)),
             heard: Vec::new(),
-            pipe: Some(File::from(pipe)),
+            pipes: [Some(File::from(out)), Some(File::from(err))],
             output: Output::default(),
         })
     }
 
     /// The descriptors to listen to: what the child tells, and what the container prints.
-    pub fn descriptors(&self) -> (Option<&File>, Option<&File>) {
-        (self.status.as_ref(), self.pipe.as_ref())
+    pub fn descriptors(&self) -> (Option<&File>, &[Option<File>; 2]) {
+        (self.status.as_ref(), &self.pipes)
     }
 
     /// Hears what the child tells. True when the container has just started.
@@ -175,15 +176,16 @@ impl Runner {
         }
     }
 
-    /// Reads a share of the container's output; each line goes to `each`. False when there will be no more.
-    pub fn read(&mut self, mut each: impl FnMut(&[u8])) -> bool {
+    /// Reads a share of what the container prints; each line goes to `each`.
+    pub fn read(&mut self, printed: Printed, mut each: impl FnMut(&[u8])) {
         let mut bytes = [0; 4096];
         let mut total = 0;
-        while let Some(pipe) = &mut self.pipe {
+        let slot = printed.of(&mut self.pipes);
+        while let Some(pipe) = slot {
             match pipe.read(&mut bytes) {
-                Ok(0) => self.pipe = None,
+                Ok(0) => *slot = None,
                 Ok(count) => {
-                    self.output.take(bytes.get(..count).unwrap_or_default(), &mut each);
+                    self.output.take(printed, bytes.get(..count).unwrap_or_default(), &mut each);
                     total += count;
                     if total >= SHARE {
                         break;
@@ -191,10 +193,9 @@ impl Runner {
                 }
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
-                Err(_) => self.pipe = None,
+                Err(_) => *slot = None,
             }
         }
-        self.pipe.is_some()
     }
 
     /// Takes the end of a process, if it is the child or the container's.
@@ -248,17 +249,19 @@ impl Runner {
         self.cgroup.as_deref()
     }
 
-    /// Asks the container to end.
-    pub fn stop(&mut self, signal: i32) {
+    /// Asks the container to end. True if it is killed instead, as it would not get the signal.
+    pub fn stop(&mut self, signal: i32) -> bool {
         self.asked = Some(signal);
-        let Some(process) = self.process else { return };
+        let Some(process) = self.process else { return false };
         let status = fs::read_to_string(format!("/proc/{}/status", process.as_raw_nonzero())).unwrap_or_default();
-        if ignores(&status, signal) {
+        let in_vain = ignores(&status, signal);
+        if in_vain {
             // The kernel would drop the signal; waiting for the grace period would only take time.
             self.kill();
         } else {
             sys::kill(process, signal);
         }
+        in_vain
     }
 
     /// Ends the container and the child.

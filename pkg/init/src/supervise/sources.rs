@@ -9,8 +9,10 @@ pub enum Source {
     Uevents,
     /// What the child tells that creates a container.
     Status(usize),
-    /// What a container prints.
+    /// What a container prints on standard output.
     Output(usize),
+    /// What it prints on standard error.
+    Errors(usize),
     /// What a service says by sd_notify.
     Notify(usize),
     /// A console that can take more.
@@ -33,6 +35,7 @@ impl Source {
             Self::Button(i) => (5, i),
             Self::Notify(i) => (6, i),
             Self::Desk(i) => (7, i),
+            Self::Errors(i) => (8, i),
         };
         (kind << 32) | (position as u64 & 0xffff_ffff)
     }
@@ -48,7 +51,8 @@ impl Source {
             4 => Self::Console(position),
             5 => Self::Button(position),
             6 => Self::Notify(position),
-            _ => Self::Desk(position),
+            7 => Self::Desk(position),
+            _ => Self::Errors(position),
         }
     }
 }
@@ -64,6 +68,7 @@ mod tests {
             Source::Uevents,
             Source::Status(1),
             Source::Output(70_000),
+            Source::Errors(2),
             Source::Notify(2),
             Source::Console(0),
             Source::Button(3),

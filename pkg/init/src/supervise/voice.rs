@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use bootwright_bundle::control::Stream;
 use bootwright_early::Consoles;
 
 use super::record::Record;
@@ -10,13 +9,14 @@ use super::runner::Outcome;
 use super::sequence::Saying;
 use super::unit::{Kind, Unit};
 use crate::control::Desk;
+use crate::output::Printed;
 
 /// Lines of output that are repeated when a container fails.
 pub const LAST_LINES: usize = 20;
 
 /// Puts a line of the container at a position into the journal and on the consoles.
-pub fn echo(consoles: &mut Consoles, desk: &mut Desk, position: usize, unit: &Unit, line: &[u8]) {
-    desk.line(position, Stream::Stdout, line);
+pub fn echo(consoles: &mut Consoles, desk: &mut Desk, position: usize, unit: &Unit, printed: Printed, line: &[u8]) {
+    desk.line(position, printed.stream(), line);
     if !desk.shows() {
         return;
     }
@@ -85,7 +85,7 @@ fn sentence(unit: &Unit, record: &Record, saying: Saying, other: &str) -> String
 }
 
 /// A time for people.
-fn span(time: Duration) -> String {
+pub fn span(time: Duration) -> String {
     let seconds = time.as_secs();
     match seconds {
         0..10 if time.subsec_millis() >= 50 && time.subsec_millis() < 950 => format!("{:.1} s", time.as_secs_f64()),

@@ -109,6 +109,12 @@ pub enum Request {
         #[serde(default)]
         follow: bool,
     },
+    /// What has happened to the containers: an item ([`Event`]) for each time.
+    Events {
+        /// Goes on with what happens.
+        #[serde(default)]
+        follow: bool,
+    },
     /// Runs a program in a service: data in both directions, and the program's exit code at the end. A caller may send
     /// a [`Window`] as an item when the size of its terminal has changed.
     Exec {
@@ -142,7 +148,7 @@ impl Request {
     pub fn right(&self) -> Option<Right> {
         Some(match self {
             Self::Ping => return None,
-            Self::Status => Right::Status,
+            Self::Status | Self::Events { .. } => Right::Status,
             Self::Logs { .. } => Right::Logs,
             Self::Exec { .. } => Right::Exec,
             Self::Service { .. } => Right::Services,
@@ -323,6 +329,27 @@ impl fmt::Display for LogLine {
     }
 }
 
+/// Something that happened to a container, or to the machine.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Event {
+    /// When: milliseconds since the kernel started.
+    pub at: u64,
+    /// `onboot`, `service`, `onshutdown` or `machine`.
+    pub kind: String,
+    /// The container's name; none of the machine.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub name: String,
+    /// The [`State`] that the container is in from now on, or `killed`, `not-ready`, `unhealthy`, `asked` (to end).
+    pub what: String,
+    /// What is to be said about it.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub detail: String,
+    /// So many events are missing here; then there is nothing else.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub lost: Option<u64>,
+}
+
 /// How a machine came up. Times are milliseconds since the kernel started, unless said otherwise.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
@@ -395,6 +422,7 @@ mod tests {
                 },
                 r#"{"op":"exec","service":"web","argv":["sh"],"terminal":{"columns":80,"rows":24}}"#,
             ),
+            (Request::Events { follow: true }, r#"{"op":"events","follow":true}"#),
             (Request::Power { how: Power::Reboot }, r#"{"op":"power","how":"reboot"}"#),
         ] {
             assert_eq!(serde_json::to_string(&request).unwrap(), text);

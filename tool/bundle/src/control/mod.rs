@@ -16,12 +16,12 @@ mod show;
 pub use client::{Answer, Client, ClientError};
 pub use frame::{Decoder, FRAME, Frame, FrameKind};
 pub use message::{
-    Control, End, Greeting, LogLine, Order, Phase, Power, Refusal, Report, Request, Right, State, UnitReport,
+    Control, End, Event, Greeting, LogLine, Order, Phase, Power, Refusal, Report, Request, Right, State, UnitReport,
     UnitStatus, VERSION, Window,
 };
 pub use program::{Program, Typist};
 pub use session::{Heard, Session, WINDOW};
-pub use show::{log_line, status_table, timestamp};
+pub use show::{event_line, log_line, status_table, timestamp};
 
 /// Name of the virtio-serial port.
 pub const CONTROL_PORT: &str = "org.bootwright.control.0";

@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use super::{LogLine, UnitStatus};
+use super::{Event, LogLine, UnitStatus};
 
 /// The containers as a table.
 #[must_use]
@@ -56,6 +56,23 @@ fn bytes(bytes: u64) -> String {
 #[must_use]
 pub fn log_line(line: &LogLine) -> String {
     format!("{} {line}", timestamp(line.time))
+}
+
+/// An event, with the seconds since the kernel started.
+#[must_use]
+pub fn event_line(event: &Event) -> String {
+    let Event { at, kind, name, what, detail, lost } = event;
+    let mut line = format!("{:>5}.{:03} ", at / 1000, at % 1000);
+    match lost {
+        Some(lost) => line.push_str(&format!("({lost} events are missing)")),
+        None => {
+            line.extend([kind, name, what].into_iter().filter(|word| !word.is_empty()).flat_map(|word| [" ", word]))
+        }
+    }
+    if !detail.is_empty() {
+        line.extend([": ", detail]);
+    }
+    line
 }
 
 /// Microseconds since 1970 as a time in UTC, as RFC 3339 writes it, with milliseconds.
@@ -124,6 +141,14 @@ mod tests {
         for (ms, text) in [(999, "0s"), (61_000, "1m1s"), (90_000_000, "1d1h")] {
             assert_eq!(duration(ms), text);
         }
+    }
+
+    #[test]
+    fn events_are_short_lines() {
+        let event = Event { at: 61_005, kind: "service".into(), name: "web".into(), ..Event::default() };
+        let ended = Event { what: "backoff".into(), detail: "exit code 1".into(), ..event.clone() };
+        assert_eq!(event_line(&ended), "   61.005  service web backoff: exit code 1");
+        assert_eq!(event_line(&Event { lost: Some(3), ..event }), "   61.005 (3 events are missing)");
     }
 
     #[test]

@@ -6,10 +6,12 @@ use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
 
 use bootwright_machine::control::{
-    Client, ClientError, LogLine, Order, Power, Program, Report, Request, UnitStatus, Window, connect, log_line,
+    Client, ClientError, Order, Power, Program, Report, Request, UnitStatus, Window, connect, event_line, log_line,
     status_table,
 };
 use bootwright_machine::{RawTerminal, on_resize, svg};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 
 use crate::failure::{Failure, Kind};
 use crate::printer::Printer;
@@ -48,6 +50,12 @@ enum What {
         since: Option<Duration>,
         /// A container, init, or pstore (what the machine said before it crashed) [default: all]
         source: Option<String>,
+    },
+    /// What has happened to the containers
+    Events {
+        /// Go on with what happens
+        #[arg(short, long)]
+        follow: bool,
     },
     /// Run a program in a service
     Exec {
@@ -123,8 +131,9 @@ impl What {
             Self::Logs { follow, last, since, source } => {
                 let since = since.map(|since| u64::try_from(since.as_millis()).unwrap_or(u64::MAX));
                 let request = Request::Logs { source, last, since, follow };
-                logs(&mut client, &request, printer.json())?;
+                lines(&mut client, &request, printer.json(), log_line)?;
             }
+            Self::Events { follow } => lines(&mut client, &Request::Events { follow }, printer.json(), event_line)?,
             Self::Exec { terminal, no_terminal, service, command } => {
                 let people = io::stdin().is_terminal() && io::stdout().is_terminal();
                 return exec(client, stream, service, command, (terminal || people) && !no_terminal);
@@ -164,10 +173,15 @@ fn done(client: &mut Client<UnixStream>, request: &Request) -> Result<(), Client
 }
 
 /// Lines as they come: text, or a JSON document each.
-fn logs(client: &mut Client<UnixStream>, request: &Request, json: bool) -> Result<(), ClientError> {
+fn lines<T: Serialize + DeserializeOwned>(
+    client: &mut Client<UnixStream>,
+    request: &Request,
+    json: bool,
+    show: fn(&T) -> String,
+) -> Result<(), ClientError> {
     let mut out = io::stdout().lock();
-    let written = client.ask(request, |line: LogLine| {
-        let text = if json { serde_json::to_string(&line)? } else { log_line(&line) };
+    let written = client.ask(request, |line: T| {
+        let text = if json { serde_json::to_string(&line)? } else { show(&line) };
         writeln!(out, "{text}")?;
         out.flush()
     });

@@ -32,7 +32,7 @@ pub(super) static RESTART: Shape = shape(
     ],
 );
 
-pub(super) static READY: Shape = shape(
+pub(crate) static READY: Shape = shape(
     "ready",
     "`ready`",
     "When a service is ready: one of `exec`, `tcp`, `file` and `notify`. One that is not ready in time has failed.",
@@ -45,14 +45,19 @@ pub(super) static READY: Shape = shape(
     ],
 );
 
-pub(super) static HEALTH: Shape = shape(
+pub(crate) static HEALTH: Shape = shape(
     "health",
     "`health`",
-    "How a service that is ready is watched: one of `exec`, `tcp` and `http`. When it fails too often in a row, the service is ended, which counts as a failure.",
+    "How a service that is ready is watched: one of `exec`, `tcp`, `http` and `notify`. When it fails too often in a row, the service is ended, which counts as a failure.",
     &[
         key("exec", Kind::List(&TEXT), "A command, run in the container, that exits with 0."),
         key("tcp", PORT, "A port of the container's network that accepts a connection."),
         key("http", Kind::Map(&HTTP), "A page whose status is 2xx or 3xx."),
+        key(
+            "notify",
+            Kind::Flag,
+            "The service says `WATCHDOG=1` to the socket `NOTIFY_SOCKET` (sd_notify) at least once in each `interval`.",
+        ),
         key("interval", DURATION, "Time between two checks.").default("`10s`"),
         key("timeout", DURATION, "How long one may take.").default("`5s`"),
         key("threshold", COUNT, "Failures in a row that are too many.").default("`3`"),

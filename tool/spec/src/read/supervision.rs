@@ -3,19 +3,20 @@
 use std::time::Duration;
 
 use super::{Reader, flag, integer, strings, text};
+use crate::keys::{HEALTH, READY, Shape};
 use crate::node::{Node, Value};
 use crate::validate::head;
 use crate::{Check, Diagnostic, Health, OnFail, Ready, Restart, RestartPolicy, Spanned, Stop, Watchdog, values};
 
 impl Reader<'_> {
     pub(super) fn ready(&mut self, node: &Node) -> Option<Spanned<Ready>> {
-        let check = self.check(node, "ready", &["exec", "tcp", "file", "notify"])?;
+        let check = self.check(node, &READY, &["exec", "tcp", "file", "notify"])?;
         Some(Spanned { value: Ready { check, timeout: duration(node, "timeout") }, span: head(node) })
     }
 
     pub(super) fn health(&mut self, node: &Node) -> Option<Spanned<Health>> {
         let value = Health {
-            check: self.check(node, "health", &["exec", "tcp", "http"])?,
+            check: self.check(node, &HEALTH, &["exec", "tcp", "http", "notify"])?,
             interval: duration(node, "interval"),
             timeout: duration(node, "timeout"),
             threshold: number(node, "threshold"),
@@ -24,12 +25,17 @@ impl Reader<'_> {
         Some(Spanned { value, span: head(node) })
     }
 
-    /// Reads the one check that `key` holds. `notify: false` is none.
-    fn check(&mut self, node: &Node, key: &str, kinds: &[&'static str]) -> Option<Check> {
-        let Value::Map(_) = &node.value else { return None };
+    /// Reads the one check that the key of a shape holds. `notify: false` is none.
+    fn check(&mut self, node: &Node, shape: &Shape, kinds: &[&'static str]) -> Option<Check> {
+        let Value::Map(entries) = &node.value else { return None };
+        let key = shape.name;
         let off = |kind: &str| kind == "notify" && flag(node, kind).is_some_and(|flag| !*flag);
         let said: Vec<&str> = kinds.iter().copied().filter(|kind| node.get(kind).is_some() && !off(kind)).collect();
         let [kind] = said[..] else {
+            if said.is_empty() && entries.iter().any(|(name, _)| shape.find(&name.text).is_none()) {
+                // A misspelt one, which has been said.
+                return None;
+            }
             let all = kinds.iter().map(|kind| format!("`{kind}`")).collect::<Vec<_>>().join(", ");
             let problem = match said[..] {
                 [] => Diagnostic::error(format!("`{key}` does not say what to look for"))
