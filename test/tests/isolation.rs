@@ -163,11 +163,15 @@ fn landlock_leaves_the_paths_that_are_listed() {
         .onboot(entry("locked").key("landlock", paths))
         .onboot(entry("able").key("landlock", paths).key("capabilities", "[CAP_DAC_OVERRIDE, CAP_SYS_ADMIN]"))
         .onboot(entry("wrong").key("landlock", "{execute: [/bin, /nowhere]}").key("onfail", "continue"))
-        .service(Entry::shell("web", "exec sleep 1000"))
+        .service(
+            Entry::shell("web", "exec sleep 1000")
+                .key("landlock", "{execute: [/bin], write: [/dev/null]}")
+                .key("ready", "{exec: [sh, -c, \"ls /bin && ! ls /etc\"], timeout: 20s}"),
+        )
         .build()
         .boot()
         .start();
-    machine.is_ready();
+    assert!(machine.is_ready().ends_with(" web"), "what joins a container is bound as well");
     for (name, privileges) in [("locked", "NoNewPrivs: 1"), ("able", "NoNewPrivs: 0")] {
         let expected = [
             privileges,

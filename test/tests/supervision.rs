@@ -1,7 +1,7 @@
 //! How services are looked after: order, readiness, health, restarts, and what follows when they give up. One boot for all that
 //! goes well in its way; what a spec may not say is refused before.
 
-use bootwright_test::{Entry, ImageBuilder, Outcome, Story, compile, words};
+use bootwright_test::{Boot, Entry, ImageBuilder, Outcome, Story, compile, words};
 
 /// A service that ends as it should when it is asked to, after saying `words` and doing `first`.
 fn worker(name: &str, first: &str) -> Entry {
@@ -184,18 +184,29 @@ fn orders_that_cannot_be_are_refused() {
 }
 
 /// A PID 1 that is frozen is one that hangs. Until then the machine outlives the watchdog's patience.
-#[test]
-fn a_hung_init_is_noticed_by_the_watchdog() {
-    let freeze = "sleep 8; echo still here; mkdir /cgroup/ice; echo 1 > /cgroup/ice/cgroup.procs; \
-                  echo 1 > /cgroup/ice/cgroup.freeze; exec sleep 1000";
+fn hangs(story: Story, watchdog: &str, boot: impl FnOnce(Boot) -> Boot) {
+    let freeze = "cat /sys/class/watchdog/watchdog0/identity; sleep 8; echo still here; mkdir /cgroup/ice; \
+                  echo 1 > /cgroup/ice/cgroup.procs; echo 1 > /cgroup/ice/cgroup.freeze; exec sleep 1000";
     let freezer = Entry::shell("freezer", freeze)
         .key("pid", "host")
         .key("cgroupns", "host")
         .key("binds", "[\"/sys/fs/cgroup:/cgroup\"]")
         .key("capabilities", "[all]");
-    let mut machine = Story::new().watchdog("{timeout: 5s}").service(freezer).build().boot().start();
-    machine.is_ready();
+    let mut machine = boot(story.watchdog("{timeout: 5s}").service(freezer).build().boot()).start();
+    machine.sees_all(&[words::READY, &format!("freezer: {watchdog}")]);
     machine.sees("freezer: still here");
     assert_eq!(machine.ends(), Outcome::Rebooted);
     assert!(!machine.said(words::END), "init had nothing to do with it");
+}
+
+#[test]
+fn a_hung_init_is_noticed_by_the_watchdog() {
+    hangs(Story::new(), "Software Watchdog", |boot| boot);
+}
+
+/// Debian's cloud kernel has no driver for the device that QEMU and clouds have; its big one does.
+#[test]
+fn a_hung_init_is_noticed_by_the_boards_own_watchdog() {
+    let story = Story::of_kernel("kernel/debian/amd64").kernel("modules: [virtio, i6300esb]");
+    hangs(story, "i6300ESB timer", |boot| boot.device("i6300esb").qemu(["-action", "watchdog=reset"]));
 }

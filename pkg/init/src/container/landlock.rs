@@ -49,7 +49,7 @@ pub fn is_supported() -> bool {
 }
 
 /// Bounds this process for ever.
-fn restrict(landlock: &Landlock) -> Result<(), String> {
+pub fn restrict(landlock: &Landlock) -> Result<(), String> {
     let all = sys::landlock_version().map(known_rights).map_err(|error| format!("landlock: {error}"))?;
     let rules = sys::landlock_rules(all).map_err(|error| format!("landlock: {error}"))?;
     let write = all & !EXECUTE;

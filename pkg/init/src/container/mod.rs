@@ -7,8 +7,8 @@
 //! the container's.
 
 mod config;
+mod confine;
 mod dev;
-mod filter;
 mod landlock;
 mod log;
 mod namespace;
@@ -32,8 +32,8 @@ use crate::{cgroups, link, sys};
 use landlock::Bounded;
 
 pub use config::Config;
+pub use confine::confined;
 pub use dev::run as mount_dev;
-pub use filter::filtered;
 
 /// Where the library keeps what it knows of containers, and we the bundles that it gets.
 pub const STATE: &str = "/run/bootwright/containers";

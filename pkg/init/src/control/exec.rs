@@ -1,7 +1,7 @@
 //! A program in a running container: the part that joins the container, which is a process of its own.
 //!
 //! It takes the container's own process from its bundle, with another program in it, lets the container library join it to
-//! the container's namespaces and cgroup, with its user, capabilities, seccomp filter and environment, and passes on how it ended. When
+//! the container's namespaces and cgroup, with its user, capabilities, seccomp filter, Landlock and environment, and passes on how it ended. When
 //! it is asked to end it kills the program.
 
 use std::error::Error;
@@ -51,7 +51,7 @@ fn join(kind: &str, directory: &str, console: Option<PathBuf>, argv: &[&str]) ->
     let process = bundle.join(format!("exec-{}.json", std::process::id()));
     let mut joins = self::process(own, argv, console.is_some());
     let builder = ContainerBuilder::new(directory.to_owned(), SyscallType::default());
-    let builder = container::filtered(builder, &config, &mut joins)?;
+    let builder = container::confined(builder, (kind, directory), &config, &mut joins)?;
     fs::write(&process, joins.to_string())?;
     let detached = console.is_some();
     let pid = builder

@@ -1,5 +1,5 @@
 //! Looking by a command in the container: in its namespaces and its cgroup, with user, environment, directory, capabilities,
-//! no-new-privileges and seccomp filter of its main process.
+//! no-new-privileges, seccomp filter and Landlock of its main process.
 
 use std::fs::{self, File};
 use std::io::{self, Read, Seek, Write};
@@ -48,7 +48,7 @@ fn start(command: &[String], service: &Service<'_>, output: OwnedFd) -> Result<P
         serde_json::from_slice(&config).map_err(|error| format!("the container's configuration: {error}"))?;
     let mut process = process(&config, command).ok_or("the container's configuration has no process")?;
     let builder = ContainerBuilder::new(service.directory.to_owned(), SyscallType::default());
-    let builder = container::filtered(builder, &config, &mut process)?;
+    let builder = container::confined(builder, (service.kind, service.directory), &config, &mut process)?;
     // The library takes a path. Nothing is left behind of a file in memory.
     let file = in_memory(process.to_string().as_bytes()).map_err(|error| error.to_string())?;
     let errors = output.try_clone().map_err(|error| error.to_string())?;

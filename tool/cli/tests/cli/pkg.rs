@@ -110,6 +110,7 @@ fn what_is_wrong_with_a_package_has_a_place() {
       |
     3 | cargo: {package: 7x, libc: dietlibc}
       |         ^^^^^^^ `cargo` needs it
+      = hint: `path`: Where the binary goes
 
     error: unknown key `libc` in `cargo`
      --> bad/build.yml:3:22

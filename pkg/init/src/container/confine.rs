@@ -1,9 +1,12 @@
-//! The seccomp filter of what joins a container, as a probe or `ctl exec`: the library installs one in the container's own process
-//! only.
+//! What binds those that join a container, as a probe or `ctl exec` does: its seccomp filter and its Landlock. The library lays them on
+//! the container's own process only.
 //!
 //! Without no-new-privileges it takes CAP_SYS_ADMIN to install a filter, and by the time at which we are asked the library has
 //! taken capabilities away. So it is told to leave two more, and here they go when the filter is there.
 
+use std::path::Path;
+
+use bootwright_bundle::{CONTAINERS, Landlock, SUPERVISION_JSON, Supervision};
 use libcontainer::capabilities::drop_privileges;
 use libcontainer::container::builder::ContainerBuilder;
 use libcontainer::oci_spec::runtime::{LinuxCapabilities, LinuxSeccomp, Spec};
@@ -13,37 +16,62 @@ use libcontainer::workload::default::get_executor;
 use libcontainer::workload::{Executor, ExecutorError, ExecutorValidationError};
 use serde_json::{Value, json};
 
+use super::landlock::restrict;
+
 /// What it takes to install a filter, and to give that up again.
 const NEEDED: [&str; 2] = ["CAP_SYS_ADMIN", "CAP_SETPCAP"];
 
-/// Starts a program behind a filter.
-#[derive(Clone)]
-struct Filtered {
-    seccomp: LinuxSeccomp,
+/// Starts a program within what binds a container, in the order in which the container's own process was bound.
+#[derive(Clone, Default)]
+struct Confined {
+    seccomp: Option<LinuxSeccomp>,
+    landlock: Option<Landlock>,
     /// What is left of the capabilities when the filter is there; none: what there is.
     capabilities: Option<LinuxCapabilities>,
 }
 
-impl Executor for Filtered {
+impl Executor for Confined {
     fn exec(&self, spec: &Spec) -> Result<(), ExecutorError> {
         get_executor().exec(spec)
     }
 
     fn validate(&self, spec: &Spec) -> Result<(), ExecutorValidationError> {
         get_executor().validate(spec)?;
-        let failed = |error: &dyn std::fmt::Display| ExecutorValidationError::ArgValidationError(error.to_string());
-        initialize_seccomp(&self.seccomp).map_err(|error| failed(&format!("the seccomp filter: {error}")))?;
-        match &self.capabilities {
-            Some(left) => drop_privileges(left, create_syscall().as_ref()).map_err(|error| failed(&error)),
-            None => Ok(()),
-        }
+        self.bind().map_err(ExecutorValidationError::ArgValidationError)
     }
 }
 
-/// Gives a process that is to join a container the container's filter, if it has one.
-pub fn filtered(builder: ContainerBuilder, config: &Value, process: &mut Value) -> Result<ContainerBuilder, String> {
+impl Confined {
+    fn bind(&self) -> Result<(), String> {
+        if let Some(seccomp) = &self.seccomp {
+            initialize_seccomp(seccomp).map_err(|error| format!("the seccomp filter: {error}"))?;
+        }
+        if let Some(landlock) = &self.landlock {
+            restrict(landlock)?;
+        }
+        if let Some(left) = &self.capabilities {
+            drop_privileges(left, create_syscall().as_ref()).map_err(|error| error.to_string())?;
+        }
+        Ok(())
+    }
+}
+
+/// Binds a process that is to join the container of a bundle as the container's own is bound.
+pub fn confined(
+    builder: ContainerBuilder,
+    (kind, directory): (&str, &str),
+    config: &Value,
+    process: &mut Value,
+) -> Result<ContainerBuilder, String> {
+    let supervision = Path::new(CONTAINERS).join(kind).join(directory).join(SUPERVISION_JSON);
+    let supervision: Supervision = super::read_json_if_there(&supervision).map_err(|error| error.to_string())?;
+    let filter = filter(config, process)?;
+    Ok(builder.with_executor(Confined { landlock: supervision.landlock, ..filter }))
+}
+
+fn filter(config: &Value, process: &mut Value) -> Result<Confined, String> {
     let Some(seccomp) = config.pointer("/linux/seccomp").filter(|seccomp| !seccomp.is_null()) else {
-        return Ok(builder);
+        return Ok(Confined::default());
     };
     let failed = |error: serde_json::Error| format!("the container's configuration: {error}");
     let seccomp: LinuxSeccomp = serde_json::from_value(seccomp.clone()).map_err(failed)?;
@@ -52,7 +80,7 @@ pub fn filtered(builder: ContainerBuilder, config: &Value, process: &mut Value) 
     }
     let bare = process.get("noNewPrivileges") != Some(&json!(true));
     let capabilities = bare.then(|| lend(process)).transpose().map_err(failed)?;
-    Ok(builder.with_executor(Filtered { seccomp, capabilities }))
+    Ok(Confined { seccomp: Some(seccomp), capabilities, landlock: None })
 }
 
 /// Adds what installing takes to a process's capabilities; those that it had.
@@ -76,11 +104,10 @@ fn lend(process: &mut Value) -> Result<LinuxCapabilities, serde_json::Error> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use libcontainer::syscall::syscall::SyscallType;
 
     fn joined(config: &Value) -> Result<Value, String> {
         let mut process = config["process"].clone();
-        filtered(ContainerBuilder::new("x".to_owned(), SyscallType::default()), config, &mut process).map(|_| process)
+        filter(config, &mut process).map(|_| process)
     }
 
     #[test]
