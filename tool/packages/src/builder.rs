@@ -29,7 +29,7 @@ pub const CONFIG_LABEL: &str = "org.mobyproject.config";
 pub const DEBIAN_LABEL: &str = "org.bootwright.debian.packages";
 
 /// Raised when a recipe makes other bytes of the same inputs.
-const FORMAT: u32 = 2;
+const FORMAT: u32 = 3;
 /// Hex digits of a tag, as many as in a git tree's name.
 const TAG_DIGITS: usize = 40;
 /// What `@pkg:` begins with.
@@ -371,7 +371,7 @@ fn understood(package: &Package) -> Value {
     let cargo: Vec<Value> = package
         .cargo
         .iter()
-        .map(|c| json!([c.package.value, c.bin, c.profile, c.features, c.libc, c.path.value, c.links]))
+        .map(|c| json!([c.package.value, c.bin, c.profile, c.features, c.libc, c.pie, c.path.value, c.links]))
         .collect();
     // The names of Debian packages count as what they resolve to.
     let debian = package.debian.as_ref().map(|d| json!([d.include, d.exclude, d.kernel]));

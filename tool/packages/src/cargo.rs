@@ -2,12 +2,13 @@
 //!
 //! The binary is a function of the sources: no path of this machine gets in (`--remap-path-prefix`), flags and profiles
 //! of the user's environment are left out, and a target directory of its own keeps the ordinary builds warm. The tag
-//! covers the sources of the package and of its path dependencies, the lock file, the compiler, and, for gnu, the libc
-//! that is linked in.
+//! covers the sources of the package and of its path dependencies, the lock file, the compiler, and the C libraries of the
+//! machine's that are linked in: libseccomp, and for gnu the libc.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io;
+use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -75,6 +76,15 @@ pub enum CargoError {
         #[source]
         source: io::Error,
     },
+    /// The target directory cannot be written to.
+    #[error("cannot make `{}`", .path.display())]
+    Write {
+        /// What was to be made.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
     /// The binary will not run in an image.
     #[error("`{}` cannot go into an image", .path.display())]
     Elf {
@@ -111,24 +121,29 @@ impl CargoError {
     }
 }
 
+/// The C library of the machine's that is linked in where a package wants it.
+const SECCOMP: &str = "libseccomp.a";
+
 /// A Rust target and what linking it takes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Target {
     triple: &'static str,
-    /// Debian's multiarch directory and cross compiler, where the C library is linked in.
-    gnu: Option<&'static str>,
+    /// Debian's multiarch directory, where the machine's C libraries are.
+    multiarch: &'static str,
+    /// Whether the machine's glibc is linked in.
+    gnu: bool,
 }
 
 fn target(architecture: &str, libc: &str) -> Option<Target> {
-    let musl = |triple| Some(Target { triple, gnu: None });
-    let gnu = |triple, multiarch| Some(Target { triple, gnu: Some(multiarch) });
-    match (architecture, libc) {
-        ("amd64", "musl") => musl("x86_64-unknown-linux-musl"),
-        ("arm64", "musl") => musl("aarch64-unknown-linux-musl"),
-        ("riscv64", "musl") => musl("riscv64gc-unknown-linux-musl"),
-        ("amd64", "gnu") => gnu("x86_64-unknown-linux-gnu", "x86_64-linux-gnu"),
-        ("arm64", "gnu") => gnu("aarch64-unknown-linux-gnu", "aarch64-linux-gnu"),
-        ("riscv64", "gnu") => gnu("riscv64gc-unknown-linux-gnu", "riscv64-linux-gnu"),
+    let (musl, gnu, multiarch) = match architecture {
+        "amd64" => ("x86_64-unknown-linux-musl", "x86_64-unknown-linux-gnu", "x86_64-linux-gnu"),
+        "arm64" => ("aarch64-unknown-linux-musl", "aarch64-unknown-linux-gnu", "aarch64-linux-gnu"),
+        "riscv64" => ("riscv64gc-unknown-linux-musl", "riscv64gc-unknown-linux-gnu", "riscv64-linux-gnu"),
+        _ => return None,
+    };
+    match libc {
+        "musl" => Some(Target { triple: musl, multiarch, gnu: false }),
+        "gnu" => Some(Target { triple: gnu, multiarch, gnu: true }),
         _ => None,
     }
 }
@@ -209,15 +224,26 @@ impl<'a> CargoBuild<'a> {
         }
         let compiler = self.run(self.command("rustc")?.arg("-vV"))?;
         inputs.insert("rustc".to_owned(), Digest::of(&compiler.stdout));
-        if let Some(multiarch) = self.target.gnu {
-            for library in ["libc.a", "libm.a", "libseccomp.a"] {
-                let path = Path::new("/usr/lib").join(multiarch).join(library);
-                if path.is_file() {
-                    inputs.insert(format!("library {library}"), sources::file_digest(&path)?);
-                }
+        let libc: &[&str] = if self.target.gnu { &["libc.a", "libm.a"] } else { &[] };
+        let seccomp = self.may_want_seccomp().then_some(SECCOMP);
+        for library in libc.iter().copied().chain(seccomp) {
+            let path = self.library(library);
+            if path.is_file() {
+                inputs.insert(format!("library {library}"), sources::file_digest(&path)?);
             }
         }
         Ok(inputs)
+    }
+
+    /// Whether something in the workspace links libseccomp; the lock file says so, without the registry's help.
+    fn may_want_seccomp(&self) -> bool {
+        let lock = fs::read_to_string(self.metadata.workspace_root.join("Cargo.lock"));
+        lock.is_ok_and(|lock| lock.contains("name = \"libseccomp-sys\""))
+    }
+
+    /// A C library of the machine's.
+    fn library(&self, name: &str) -> PathBuf {
+        Path::new("/usr/lib").join(self.target.multiarch).join(name)
     }
 
     /// Builds the binary and puts it into the layer begun last.
@@ -244,6 +270,10 @@ impl<'a> CargoBuild<'a> {
             cargo.arg("--offline");
         }
         self.clean_environment(&mut cargo);
+        if self.may_want_seccomp() && self.library(SECCOMP).is_file() {
+            cargo.env("LIBSECCOMP_LINK_TYPE", "static");
+            cargo.env("LIBSECCOMP_LIB_PATH", self.seccomp_directory(&target_directory)?);
+        }
         cargo.env("CARGO_ENCODED_RUSTFLAGS", self.flags(&target_directory)?.join("\x1f"));
         self.run(&mut cargo)?;
         let profile = if recipe.profile == "dev" { "debug" } else { &recipe.profile };
@@ -267,7 +297,8 @@ impl<'a> CargoBuild<'a> {
         if !Path::new(String::from_utf8_lossy(&libdir.stdout).trim()).is_dir() {
             return Err(CargoError::TargetMissing(self.target.triple));
         }
-        if let Some(multiarch) = self.target.gnu {
+        let library = self.library(SECCOMP);
+        if self.may_want_seccomp() && !library.is_file() {
             let package = self.recipe.package.value.as_str();
             let tree = self.run(self.command("cargo")?.args([
                 "tree",
@@ -282,9 +313,7 @@ impl<'a> CargoBuild<'a> {
                 "--package",
                 package,
             ]));
-            let library = Path::new("/usr/lib").join(multiarch).join("libseccomp.a");
-            let wants = tree.is_ok_and(|t| String::from_utf8_lossy(&t.stdout).contains("libseccomp-sys "));
-            if wants && !library.is_file() {
+            if tree.is_ok_and(|t| String::from_utf8_lossy(&t.stdout).contains("libseccomp-sys ")) {
                 return Err(CargoError::LibraryMissing(library));
             }
         }
@@ -301,7 +330,8 @@ impl<'a> CargoBuild<'a> {
     /// The C compiler that links for another architecture's gnu libc.
     fn cross_linker(&self) -> Option<&'static str> {
         let foreign = !self.target.triple.starts_with(std::env::consts::ARCH);
-        match self.target.gnu? {
+        match self.target.multiarch {
+            _ if !self.target.gnu => None,
             "aarch64-linux-gnu" if foreign => Some("aarch64-linux-gnu-gcc"),
             "riscv64-linux-gnu" if foreign && std::env::consts::ARCH != "riscv64" => Some("riscv64-linux-gnu-gcc"),
             _ => None,
@@ -324,8 +354,11 @@ impl<'a> CargoBuild<'a> {
             flags.extend(from.filter(|f| f.len() > 1).map(|from| format!("--remap-path-prefix={from}={to}")));
         }
         flags.push("-Ctarget-feature=+crt-static".to_owned());
-        if self.target.gnu.is_none() && !self.target.triple.starts_with(std::env::consts::ARCH) {
-            // musl's start files and libc come with the Rust target, so no C toolchain is needed.
+        if !self.recipe.pie {
+            flags.push("-Crelocation-model=static".to_owned());
+        }
+        if !self.target.gnu {
+            // musl's start files, libc and linker come with the Rust toolchain: no C toolchain, and one linker everywhere.
             flags.push("-Clinker=rust-lld".to_owned());
         }
         flags.extend(self.cross_linker().map(|linker| format!("-Clinker={linker}")));
@@ -345,10 +378,19 @@ impl<'a> CargoBuild<'a> {
             }
         }
         cargo.env("CARGO_INCREMENTAL", "0").env("SOURCE_DATE_EPOCH", "0").env("ZERO_AR_DATE", "1");
-        if let Some(multiarch) = self.target.gnu {
-            cargo.env("LIBSECCOMP_LINK_TYPE", "static");
-            cargo.env("LIBSECCOMP_LIB_PATH", Path::new("/usr/lib").join(multiarch));
-        }
+    }
+
+    /// A directory with libseccomp and nothing else: beside the machine's own lies glibc, which a search for musl's libc would
+    /// find first. It is named by what the library holds, so that cargo sees another one.
+    fn seccomp_directory(&self, target_directory: &Path) -> Result<PathBuf, CargoError> {
+        let library = self.library(SECCOMP);
+        let directory = target_directory.join("seccomp").join(sources::file_digest(&library)?.hex());
+        let made = fs::create_dir_all(&directory).and_then(|()| match symlink(&library, directory.join(SECCOMP)) {
+            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(error),
+            _ => Ok(()),
+        });
+        made.map_err(|source| CargoError::Write { path: directory.clone(), source })?;
+        Ok(directory)
     }
 
     fn warn_of_host_paths(&self, binary: &[u8], reporter: &dyn Reporter) {

@@ -769,6 +769,7 @@ static CARGO: Shape = shape(
             "The C library it is linked with.",
         )
         .default("`musl`"),
+        key("pie", Kind::Flag, "Position-independent: the kernel loads it where nobody can guess.").default("`true`"),
         key("path", Kind::Text(Text::FilePath), "Where the binary goes.").required(),
         key("links", Kind::List(&Kind::Text(Text::FilePath)), "Symbolic links to it."),
     ],

@@ -453,6 +453,8 @@ pub struct CargoRecipe {
     pub features: Vec<String>,
     /// `target` libc: `musl` (default) or `gnu` (linked with `crt-static`).
     pub libc: String,
+    /// `pie`: whether the binary can be loaded anywhere; default true.
+    pub pie: bool,
     /// `path`, where the binary goes, without a leading slash.
     pub path: Spanned<String>,
     /// `links`: symbolic links made to it.

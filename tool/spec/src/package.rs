@@ -105,6 +105,7 @@ fn cargo(node: &Node) -> Option<CargoRecipe> {
         profile: owned("profile").unwrap_or_else(|| "image".to_owned()),
         features: strings(node, "features").unwrap_or_default(),
         libc: owned("target").unwrap_or_else(|| "musl".to_owned()),
+        pie: flag(node, "pie").is_none_or(|flag| *flag),
         path: Spanned { value: clean(&path)?, span: path.span },
         links: strings(node, "links").unwrap_or_default().iter().filter_map(|link| clean(link)).collect(),
     })
