@@ -16,7 +16,7 @@ mod show;
 pub use client::{Answer, Client, ClientError};
 pub use frame::{Decoder, FRAME, Frame, FrameKind};
 pub use message::{
-    Control, End, Greeting, LogLine, Order, Phase, Power, Refusal, Report, Request, Right, State, UnitReport,
+    Control, End, FILE, Greeting, LogLine, Order, Phase, Power, Refusal, Report, Request, Right, State, UnitReport,
     UnitStatus, VERSION, Window,
 };
 pub use program::{Program, Typist};
