@@ -3,10 +3,10 @@
 use std::io::{self, IsTerminal, Write};
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use bootwright_machine::control::{
-    Client, ClientError, LogLine, Order, Power, Program, Report, Request, UnitStatus, Window, connect, log_line,
+    Client, ClientError, LogLine, Order, Power, Program, Report, Request, UnitStatus, Window, connect, greet, log_line,
     status_table,
 };
 use bootwright_machine::{RawTerminal, on_resize, svg};
@@ -107,9 +107,7 @@ fn failure(error: ClientError, machine: &str) -> Failure {
 
 impl What {
     fn run(self, stream: UnixStream, printer: &Printer) -> Result<u8, ClientError> {
-        stream.set_read_timeout(Some(GREETING))?;
-        let mut client = Client::new(stream.try_clone()?, nonce())?;
-        stream.set_read_timeout(None)?;
+        let mut client = greet(&stream, GREETING)?;
         let service = |name, order| Request::Service { name, order };
         match self {
             Self::Status => {
@@ -151,12 +149,6 @@ impl What {
         }
         Ok(0)
     }
-}
-
-/// A number that nobody else uses at the same time, which is all that is asked of it.
-fn nonce() -> u64 {
-    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |now| now.subsec_nanos());
-    u64::from(std::process::id()) << 32 | u64::from(now)
 }
 
 fn done(client: &mut Client<UnixStream>, request: &Request) -> Result<(), ClientError> {
