@@ -267,6 +267,30 @@ impl Artefact {
         }
     }
 
+    /// What it is, in a word for people.
+    #[must_use]
+    pub fn kind(&self) -> &'static str {
+        match &self.boot {
+            Boot::Kernel { root: None, .. } => "kernel+initrd",
+            Boot::Kernel { root: Some(_), .. } => "kernel and root",
+            Boot::Uki(_) => "uki",
+            Boot::Disk { .. } => "disk",
+            Boot::Iso { .. } => "iso",
+            Boot::Archive(_) => "archive",
+        }
+    }
+
+    /// Every file of it, but for what only says how it boots.
+    #[must_use]
+    pub fn files(&self) -> Vec<&Path> {
+        match &self.boot {
+            Boot::Kernel { kernel, initrd, root } => {
+                [Some(kernel), initrd.as_ref(), root.as_ref()].into_iter().flatten().map(PathBuf::as_path).collect()
+            }
+            Boot::Uki(path) | Boot::Disk { path, .. } | Boot::Iso { path, .. } | Boot::Archive(path) => vec![path],
+        }
+    }
+
     /// MiB of memory that the machine needs, where the command line is known and says so.
     #[must_use]
     pub fn memory_mib(&self) -> Option<u64> {

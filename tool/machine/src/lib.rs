@@ -31,7 +31,7 @@ mod terminal;
 pub use accel::{AccelChoice, Accelerator, Verdict, Verdicts};
 pub use argv::argv;
 pub use artefact::{Artefact, ArtefactError, Boot};
-pub use bootwright_bundle::Ending;
+pub use bootwright_bundle::{Ending, READY_PREFIX};
 pub use choose::{SILENCE, choose};
 pub use config::{Arch, Board, MachineConfig, Network};
 pub use console::Console;
