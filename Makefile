@@ -22,7 +22,7 @@ LINT_NEEDS  := python3-venv
 
 # Boot tests: what machines do, and how they are booted. `test` and `test-formats` together run all but tiny.
 STORIES        := containers control endurance examples foreign_init isolation labels logs memory onfail run segments \
-                  shutdown supervision torture
+                  shutdown supervision torture trial
 FORMAT_STORIES := bios formats root_image uki verity
 
 # Property tests try the same cases on every run: a change is judged by what it does, not by luck. Others are tried by hand with

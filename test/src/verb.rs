@@ -1,4 +1,4 @@
-//! `bootwright run` itself: the verb that people type, with its exit code.
+//! `bootwright run` and `bootwright test`: the verbs that people type, with their exit codes.
 
 use std::process::{Command, Stdio};
 
@@ -9,7 +9,7 @@ use crate::{Built, place};
 pub struct VerbRun {
     /// The exit code; none when a signal ended the verb.
     pub code: Option<i32>,
-    /// Standard output: the machine's console.
+    /// Standard output: the machine's console, or the report of the tests.
     pub console: String,
     /// Standard error: what the verb itself says.
     pub notes: String,
@@ -31,4 +31,19 @@ impl Built {
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).replace('\r', "");
         VerbRun { code: output.status.code(), console: text(&output.stdout), notes: text(&output.stderr) }
     }
+}
+
+/// Runs `bootwright test` under TCG with these arguments.
+#[track_caller]
+pub fn test_verb(arguments: &[&str]) -> VerbRun {
+    let _slot = place::guest_slot();
+    let output = Command::new(place::tool())
+        .args(["test", "--accel", "tcg"])
+        .args(arguments)
+        .env("BOOTWRIGHT_CACHE", place::store())
+        .stdin(Stdio::null())
+        .output()
+        .unwrap_or_else(|e| panic!("cannot start {}: {e}", place::tool().display()));
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    VerbRun { code: output.status.code(), console: text(&output.stdout), notes: text(&output.stderr) }
 }

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use bootwright_machine::Guest;
 use bootwright_machine::control::{Client, ClientError, Power, Program, Request, UnitStatus, greet};
 
-use crate::verdict::{Ran, excerpt};
+use crate::verdict::{Ran, excerpt, time};
 
 /// How long a machine that is up may take to answer a greeting.
 const GREETING: Duration = Duration::from_secs(10);
@@ -51,8 +51,7 @@ impl Channel {
                 self.reached = true;
                 Ok(call)
             }
-            Err(error) if guest.is_down() => Err(format!("the machine is down: {error}")),
-            Err(error) if self.reached => Err(say(&error)),
+            Err(error) if self.reached || guest.is_down() => Err(say(&error)),
             Err(ClientError::Version(version)) => Err(ClientError::Version(version).to_string()),
             Err(_) => {
                 let why = match (self.ours, self.closed) {
@@ -83,7 +82,7 @@ impl Channel {
             Ok(code) => Ok(Ran { code, stdout: stdout.bytes, stderr: stderr.bytes }),
             Err(ClientError::Io(error)) if is_late(&error) => {
                 let said = excerpt(&[stdout.bytes, stderr.bytes].concat());
-                Err(format!("it has not ended within {} s; it said {said}", limit.as_secs()))
+                Err(format!("it has not ended within {}; it said {said}", time(limit)))
             }
             Err(error) => Err(say(&error)),
         }

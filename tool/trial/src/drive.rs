@@ -19,8 +19,8 @@ use crate::{Case, Settings, Trial, Tried, Verdict, verdict};
 
 /// How long a check may take to hold that does not say.
 const WITHIN: Duration = Duration::from_secs(30);
-/// How long one look at a machine may take.
-const LOOK: Duration = Duration::from_secs(10);
+/// How long one look at a machine may take: at most, and at least, so that it is not cut off when little time is left.
+const LOOK: (Duration, Duration) = (Duration::from_secs(10), Duration::from_secs(2));
 /// The first pause between two looks, and the longest: where nobody tells when something changes, it is looked at again.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(1));
 /// What a machine has at least for its end, however much of its time is over.
@@ -245,7 +245,7 @@ impl<'a> Drive<'a> {
                 if let Outcome::Interrupted(_) = outcome {
                     return Ok(Verdict::Skipped("interrupted".to_owned()));
                 }
-                let why = if late { format!("it is not after {} s", left.as_secs()) } else { outcome.to_string() };
+                let why = if late { format!("it is not after {}", verdict::time(left)) } else { outcome.to_string() };
                 Ok(Verdict::Fails(format!("expected a machine that is up (`{text}` on the console), but {why}")))
             }
         }
@@ -267,30 +267,23 @@ impl<'a> Drive<'a> {
     /// Ends the machine in order.
     fn ends(&mut self, how: Power) -> Result<Verdict, Error> {
         let Some((guest, _)) = &self.guest else { return Ok(Verdict::Fails("the machine is down".to_owned())) };
-        // One that is down already did not wait to be asked.
-        let asked = if guest.is_down() { Ok(None) } else { self.channel.power(guest, how, LOOK).map(Some) };
+        let asked = self.channel.power(guest, how, LOOK.0);
         let limit = self.left().max(END);
         let outcome = self.finish(limit)?;
-        if let Outcome::Interrupted(_) = outcome {
-            return Ok(Verdict::Skipped("interrupted".to_owned()));
-        }
-        let expected = match (how, &asked) {
-            (Power::Reboot, Ok(Some(Asked::Channel))) => Outcome::Rebooted,
-            _ => Outcome::PoweredOff,
+        let told = verdict::time(limit);
+        let seen = match (asked, outcome) {
+            (_, Outcome::Interrupted(_)) => return Ok(Verdict::Skipped("interrupted".to_owned())),
+            (Ok(Asked::Channel), Outcome::Rebooted) if how == Power::Reboot => return Ok(Verdict::Holds),
+            (Ok(Asked::Button), Outcome::PoweredOff) => return Ok(Verdict::Holds),
+            (Ok(Asked::Channel), Outcome::PoweredOff) if how == Power::Poweroff => return Ok(Verdict::Holds),
+            (Ok(_), Outcome::TimedOut) => format!("it has not ended {told} after it was asked to"),
+            (Ok(_), outcome) => format!("expected an orderly end, but {outcome}"),
+            (Err(error), Outcome::TimedOut) => format!("it could not be asked to end: {error}"),
+            // It did not wait to be asked.
+            (Err(_), outcome) => format!("before it was asked to end, {outcome}"),
         };
-        let whole = matches!(&asked, Ok(Some(_)) if outcome == expected);
-        if whole {
-            return Ok(Verdict::Holds);
-        }
         self.tried.died = true;
-        Ok(Verdict::Fails(match asked {
-            Err(error) => format!("it could not be asked to end: {error}"),
-            Ok(None) => format!("before it was asked to, {outcome}"),
-            Ok(Some(_)) if outcome == Outcome::TimedOut => {
-                format!("it has not ended {} s after it was asked to", limit.as_secs())
-            }
-            Ok(Some(_)) => format!("expected an orderly end, but {outcome}"),
-        }))
+        Ok(Verdict::Fails(seen))
     }
 
     /// Boots again, from the same disks.
@@ -313,7 +306,7 @@ impl<'a> Drive<'a> {
         let (mut pause, longest) = PAUSES;
         loop {
             let left = until.saturating_duration_since(Instant::now());
-            let look = if once { left } else { left.clamp(pause, LOOK.max(pause)) };
+            let look = if once { left } else { left.clamp(LOOK.1, LOOK.0) };
             let seen = self.look(&check.what, look, left);
             if self.interrupts.signalled().is_some() {
                 return Verdict::Skipped("interrupted".to_owned());

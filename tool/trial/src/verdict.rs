@@ -1,5 +1,7 @@
 //! What was seen against what was expected: nothing here looks by itself. An error is a sentence with both.
 
+use std::time::Duration;
+
 use bootwright_machine::control::{State, UnitStatus};
 use bootwright_spec::FileContent;
 
@@ -36,6 +38,14 @@ pub(crate) fn excerpt(bytes: &[u8]) -> String {
 
 fn escape(c: char) -> Vec<char> {
     if c.is_control() { c.escape_default().collect() } else { vec![c] }
+}
+
+/// A time for people.
+pub(crate) fn time(time: Duration) -> String {
+    match time.as_millis() {
+        0..500 => format!("{} ms", time.as_millis()),
+        milliseconds => format!("{} s", (milliseconds + 500) / 1000),
+    }
 }
 
 fn holds(bytes: &[u8], text: &str) -> bool {
@@ -186,6 +196,7 @@ mod tests {
         ] {
             assert_eq!(result, expected.map_err(str::to_owned));
         }
+        assert_eq!([999, 1000, 90_000, 20].map(|ms| time(Duration::from_millis(ms))), ["1 s", "1 s", "90 s", "20 ms"]);
         assert_eq!(excerpt(&[b'x'; 300]).chars().count(), SHOWN + 3);
     }
 }

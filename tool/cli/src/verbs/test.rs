@@ -211,7 +211,7 @@ struct Shown<'a>(&'a Printer);
 
 impl Watch for Shown<'_> {
     fn finished(&self, tried: &Tried) {
-        if !self.0.json() && !(self.0.quiet() && tried.holds()) {
+        if !(self.0.json() || self.0.quiet() && tried.holds()) {
             self.0.result(|| tried.text(self.0.details()), || serde_json::Value::Null);
         }
     }
