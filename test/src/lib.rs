@@ -38,6 +38,6 @@ pub use place::{BUSYBOX, repository, store, tool, unpacked_store};
 pub use root_image::{Parts, RootImage};
 pub use serial::Serial;
 pub use story::{Built, Entry, Story, file, names};
-pub use verb::{VerbRun, test_verb};
+pub use verb::{VerbRun, interrupted_test_verb, test_verb};
 
 pub use bootwright_machine::{Board, Bus, Outcome};

@@ -4,7 +4,7 @@ use std::fs;
 use std::process::Command;
 use std::time::Instant;
 
-use bootwright_test::{Built, Entry, Story, file, repository, run, test_verb};
+use bootwright_test::{Built, Entry, Story, file, interrupted_test_verb, repository, run, test_verb};
 use serde_json::Value;
 
 /// The directory's disk keeps what one boot writes for the next.
@@ -216,4 +216,22 @@ fn what_cannot_be_is_refused_before_anything_is_built() {
     assert!(run.code == Some(2) && run.notes.contains("`tar` is nothing that boots"), "{}", run.notes);
     let run = test_verb(&["/none/such"]);
     assert!(run.code == Some(1) && run.notes.contains("no machine `/none/such`"), "{}", run.notes);
+}
+
+#[test]
+fn a_signal_ends_the_machines_in_order() {
+    let tests =
+        "tests:\n  - name: one\n    memory: 256M\n    checks:\n      - {console: never, within: 90s}\n  - name: two\n";
+    let built = story(tests).build();
+    let logs = built.dir().join("logs");
+    fs::create_dir(&logs).unwrap();
+    let log = logs.join("story-one-kernel+initrd.log");
+    let spec = built.file(".yml");
+    let [spec, logs] = [spec.as_path(), &logs].map(|path| path.to_str().unwrap());
+    let run = interrupted_test_verb(&["-v", "--jobs", "1", "--logs", logs, spec], &log, "ready in ");
+    assert_eq!(run.code, Some(130), "{}\n{}", run.console, run.notes);
+    assert!(run.notes.contains("pressed the power button of every machine"), "{}", run.notes);
+    for text in ["skip story: one (", "     ok   boots, ", "     skip console `never`: interrupted", "1 machine, "] {
+        assert!(run.console.contains(text), "no {text:?} in\n{}", run.console);
+    }
 }

@@ -337,8 +337,9 @@ impl Guest {
                 return Ok(line);
             }
             let now = Instant::now();
-            if state.console_closed || now >= deadline {
-                ended |= state.console_closed;
+            let over = state.console_closed || state.is_told_to_end();
+            if over || now >= deadline {
+                ended |= over;
                 break;
             }
             // A machine that has stopped says no more, but what it said may still be on its way. QEMU itself stays.
@@ -591,7 +592,12 @@ impl State {
     fn is_down(&self) -> bool {
         let ended = self.shutdown.is_some() || self.panic.is_some() || self.halted || self.exit.is_some();
         let broken = self.run_state.as_deref() == Some(INTERNAL_ERROR);
-        ended || broken || self.stop.is_some() || self.interrupted.is_some()
+        ended || broken || self.is_told_to_end()
+    }
+
+    /// Whether we have told it to end.
+    fn is_told_to_end(&self) -> bool {
+        self.stop.is_some() || self.interrupted.is_some()
     }
 
     fn take_console(&mut self, bytes: &[u8]) {

@@ -40,6 +40,9 @@ impl Channel {
         if let Some(missing) = &self.missing {
             return Err(missing.clone());
         }
+        if guest.is_down() {
+            return Err("there is no answer".to_owned());
+        }
         let Some(socket) = guest.control_socket() else { return Err("the machine has no control channel".to_owned()) };
         let connect = || -> Result<_, ClientError> {
             let stream = UnixStream::connect(socket)?;
