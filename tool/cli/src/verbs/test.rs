@@ -166,8 +166,14 @@ fn build_target(
         fs::create_dir_all(&directory)?;
         let prefix = directory.join(&name);
         let output = Output::Directory { directory, name: name.clone() };
-        bootwright_formats::write(&machine, &[format], &output, &Options::default(), store, store.derived(), printer)?;
-        let artefact = Artefact::find(&prefix.to_string_lossy())?;
+        let options = Options::default();
+        let made = bootwright_formats::write(&machine, &[format], &output, &options, store, store.derived(), printer)?;
+        let mut paths = made.artefacts.iter().filter_map(|artefact| artefact.path.as_deref());
+        // One of the files leads to the others, as with `run`.
+        let artefact = match paths.find_map(|path| Artefact::find(&path.to_string_lossy()).ok()) {
+            Some(artefact) => artefact,
+            None => Artefact::find(&prefix.to_string_lossy())?,
+        };
         let is_meant = |test: &Test| test.formats.is_empty() || parsed(test).contains(&format);
         add(&name, format.name(), &artefact, Some(&found.spec), is_meant, trials)?;
     }
