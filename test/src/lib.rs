@@ -33,11 +33,11 @@ pub use host::run;
 pub use image::{ImageBuilder, NET_BIND_SERVICE, noise};
 pub use initrd::CpioEntry;
 pub use machine::{Boot, Running};
-pub use net::{free_port, http_get, redis};
+pub use net::{free_port, http_get};
 pub use place::{BUSYBOX, repository, store, tool, unpacked_store};
 pub use root_image::{Parts, RootImage};
 pub use serial::Serial;
 pub use story::{Built, Entry, Story, file, names};
-pub use verb::VerbRun;
+pub use verb::{VerbRun, interrupted_test_verb, test_verb};
 
 pub use bootwright_machine::{Board, Bus, Outcome};

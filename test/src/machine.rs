@@ -117,7 +117,7 @@ impl Boot {
             }
             match Guest::start(&self.config, Accelerator::Tcg) {
                 Ok(guest) => return (Running { guest, _slot: slot }, port),
-                Err(e) if attempt < 4 && e.to_string().contains("host forwarding rule") => {}
+                Err(e) if attempt < 4 && e.is_port_taken() => {}
                 Err(e) => panic!("{e} {}", e.hint().unwrap_or_default()),
             }
         }

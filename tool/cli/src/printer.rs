@@ -41,6 +41,11 @@ impl Printer {
         self.verbosity > 1
     }
 
+    /// Whether only what is wrong is said.
+    pub fn quiet(&self) -> bool {
+        self.verbosity == 0
+    }
+
     /// Whether `--json` was given.
     pub fn json(&self) -> bool {
         self.json

@@ -207,6 +207,12 @@ impl Format {
         self.made() != Made::Nothing
     }
 
+    /// Whether a machine boots it, and not only what holds the machine's files.
+    #[must_use]
+    pub fn is_bootable(self) -> bool {
+        !matches!(self.made(), Made::Tree(_) | Made::Nothing)
+    }
+
     /// Its name on the command line.
     #[must_use]
     pub fn name(self) -> &'static str {

@@ -110,6 +110,8 @@ impl ArtefactError {
 const KERNEL: &str = "-kernel";
 const INITRD: &str = "-initrd.img";
 const CMDLINE: &str = "-cmdline";
+/// A script for iPXE, which has the command line where there is no file of it.
+const IPXE: &str = ".ipxe";
 /// Root filesystems beside a kernel, each with the small initrd that a kernel without the drivers needs.
 const ROOTS: [(&str, &str); 3] =
     [("-squashfs.img", "-squashfs-initrd.img"), ("-erofs.img", "-erofs-initrd.img"), (".iso", "-iso-initrd.img")];
@@ -212,7 +214,10 @@ impl Artefact {
                 }
             },
         };
-        let cmdline = cmdline(&with_ending(&prefix, CMDLINE))?;
+        let cmdline = match cmdline(&with_ending(&prefix, CMDLINE))? {
+            none if none.is_empty() => ipxe_cmdline(&cmdline(&with_ending(&prefix, IPXE))?),
+            cmdline => cmdline,
+        };
         Ok(Self { boot: Boot::Kernel { kernel, initrd, root }, cmdline, prefix })
     }
 
@@ -267,6 +272,30 @@ impl Artefact {
         }
     }
 
+    /// What it is, in a word for people.
+    #[must_use]
+    pub fn kind(&self) -> &'static str {
+        match &self.boot {
+            Boot::Kernel { root: None, .. } => "kernel+initrd",
+            Boot::Kernel { root: Some(_), .. } => "kernel and root",
+            Boot::Uki(_) => "uki",
+            Boot::Disk { .. } => "disk",
+            Boot::Iso { .. } => "iso",
+            Boot::Archive(_) => "archive",
+        }
+    }
+
+    /// Every file of it, but for what only says how it boots.
+    #[must_use]
+    pub fn files(&self) -> Vec<&Path> {
+        match &self.boot {
+            Boot::Kernel { kernel, initrd, root } => {
+                [Some(kernel), initrd.as_ref(), root.as_ref()].into_iter().flatten().map(PathBuf::as_path).collect()
+            }
+            Boot::Uki(path) | Boot::Disk { path, .. } | Boot::Iso { path, .. } | Boot::Archive(path) => vec![path],
+        }
+    }
+
     /// MiB of memory that the machine needs, where the command line is known and says so.
     #[must_use]
     pub fn memory_mib(&self) -> Option<u64> {
@@ -310,6 +339,14 @@ fn cmdline(path: &Path) -> Result<String, ArtefactError> {
     }
 }
 
+/// The command line in a script for iPXE, without the word that tells EFI's stub where the initrd is.
+fn ipxe_cmdline(script: &str) -> String {
+    let words =
+        script.lines().find_map(|line| line.strip_prefix("kernel ")).unwrap_or_default().split_ascii_whitespace();
+    let words = words.skip(1).filter(|word| !word.starts_with("initrd="));
+    words.collect::<Vec<_>>().join(" ")
+}
+
 fn read(path: &Path) -> Result<String, ArtefactError> {
     let text = fs::read_to_string(path).map_err(|source| ArtefactError::Read { path: path.into(), source })?;
     Ok(text.trim_end_matches('\n').to_owned())
@@ -347,6 +384,14 @@ mod tests {
             assert_eq!(found.cmdline, "console=ttyS0 quiet", "{name}");
             assert_eq!(found.prefix, dir.path().join("web"), "{name}");
         }
+        for (name, text) in [
+            ("n-kernel", "k"),
+            ("n-initrd.img", "i"),
+            ("n.ipxe", "#!ipxe\nkernel n-kernel initrd=initrd.img console=ttyS0 quiet\nboot\n"),
+        ] {
+            fs::write(dir.path().join(name), text).unwrap();
+        }
+        assert_eq!(Artefact::find_in("n", dir.path()).unwrap().cmdline, "console=ttyS0 quiet");
         let explicit = Artefact::explicit(&dir.path().join("web-kernel"), None, None).unwrap();
         assert_eq!(explicit, Artefact::find_in("web", dir.path()).unwrap());
     }

@@ -4,6 +4,7 @@ use std::io;
 use std::path::PathBuf;
 use std::process::ExitStatus;
 
+use crate::guest::SILENT;
 use crate::qmp::QmpError;
 
 /// Running a machine failed on our side.
@@ -117,7 +118,7 @@ impl Error {
     pub fn hint(&self) -> Option<String> {
         match self {
             Self::NoQemu { package, .. } => Some(format!("apt-get install {package}")),
-            Self::Died { stderr, .. } if stderr.contains("host forwarding rule") => {
+            error if error.is_port_taken() => {
                 Some("another program listens on that port; choose another one with `--publish`".into())
             }
             Self::Died { stderr, .. } if stderr.contains("/dev/kvm") || stderr.contains("KVM") => {
@@ -138,6 +139,16 @@ impl Error {
             Self::QemuImg { .. } => Some("apt-get install qemu-utils, or use `format=raw`".into()),
             _ => None,
         }
+    }
+
+    /// Whether another program listens on a port that was to be published.
+    pub fn is_port_taken(&self) -> bool {
+        matches!(self, Self::Died { stderr, .. } if stderr.contains("host forwarding rule"))
+    }
+
+    /// A machine that said nothing under an accelerator.
+    pub fn silent(accelerator: crate::Accelerator) -> Self {
+        Self::Accelerator { accelerator, reason: SILENT.to_owned() }
     }
 
     pub(crate) fn file(action: &'static str, path: impl Into<PathBuf>) -> impl FnOnce(io::Error) -> Self {

@@ -16,6 +16,7 @@ use std::time::{Duration, Instant};
 
 use bootwright_bundle::Ending;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use signal_hook::consts::SIGHUP;
 use tempfile::TempDir;
 
 use crate::control::Hub;
@@ -31,8 +32,12 @@ const CONNECT: Duration = Duration::from_secs(60);
 const QUIT: Duration = Duration::from_secs(10);
 /// How long the kernel may take from the first line of a panic to its last, or from init's last line to its halt.
 const LAST_WORDS: Duration = Duration::from_secs(5);
+/// QEMU's state of a machine that it could not run on.
+const INTERNAL_ERROR: &str = "internal-error";
 /// Why an accelerator is given up when its machine says nothing.
 pub(crate) const SILENT: &str = "the kernel said nothing";
+/// How long a machine may take for its shutdown after a signal to us.
+const GRACE: Duration = Duration::from_secs(10);
 /// How much console output may wait for a terminal that does not take it.
 const UNSHOWN: usize = 16 << 20;
 /// How much of QEMU's standard error is kept.
@@ -305,9 +310,24 @@ impl Guest {
         &self,
         what: &str,
         limit: Duration,
-        mut matcher: impl FnMut(&str) -> Option<usize>,
+        matcher: impl FnMut(&str) -> Option<usize>,
     ) -> Result<String, WaitError> {
         let mut cursor = self.cursor.lock().unwrap_or_else(PoisonError::into_inner);
+        self.wait_from(&mut cursor, what, limit, matcher)
+    }
+
+    /// Waits for text on the console, wherever it stands, and returns its line; what was waited for before is of no account.
+    pub fn wait_for_line_anywhere(&self, text: &str, limit: Duration) -> Result<String, WaitError> {
+        self.wait_from(&mut Cursor::default(), text, limit, |line| line.find(text).map(|at| at + text.len()))
+    }
+
+    fn wait_from(
+        &self,
+        cursor: &mut Cursor,
+        what: &str,
+        limit: Duration,
+        mut matcher: impl FnMut(&str) -> Option<usize>,
+    ) -> Result<String, WaitError> {
         let mut deadline = Instant::now() + limit;
         let mut state = self.shared.lock();
         let mut ended = false;
@@ -317,8 +337,9 @@ impl Guest {
                 return Ok(line);
             }
             let now = Instant::now();
-            if state.console_closed || now >= deadline {
-                ended |= state.console_closed;
+            let over = state.console_closed || state.is_told_to_end();
+            if over || now >= deadline {
+                ended |= over;
                 break;
             }
             // A machine that has stopped says no more, but what it said may still be on its way. QEMU itself stays.
@@ -333,6 +354,26 @@ impl Guest {
         } else {
             WaitError::Late { what: what.into(), seconds: limit.as_secs() }
         })
+    }
+
+    /// Waits until the console says anything, or the machine ends; whether it has.
+    pub fn speaks(&self, limit: Duration) -> bool {
+        self.shared.wait_until(Instant::now() + limit, |state| state.log.bytes > 0 || state.is_down()).1
+    }
+
+    /// Whether the console has said anything.
+    pub fn spoke(&self) -> bool {
+        self.shared.lock().log.bytes > 0
+    }
+
+    /// Whether it runs no more, or is about to.
+    pub fn is_down(&self) -> bool {
+        self.shared.lock().is_down()
+    }
+
+    /// What ends it from another thread.
+    pub fn interrupter(&self) -> Interrupter {
+        Interrupter { shared: self.shared.clone(), qmp: self.qmp.clone() }
     }
 
     /// Types at the console.
@@ -386,7 +427,7 @@ impl Guest {
                     Stop::Quit => Outcome::Quit,
                     Stop::Signal(signal) => Outcome::Interrupted(signal),
                 });
-            } else if state.run_state.as_deref() == Some("internal-error") {
+            } else if state.run_state.as_deref() == Some(INTERNAL_ERROR) {
                 break Cause::Broken("QEMU stopped it with an internal error".into());
             } else if state.exit.is_some() {
                 drop(state);
@@ -435,6 +476,30 @@ impl Guest {
         for reader in self.readers.drain(..) {
             let _ = reader.join();
         }
+    }
+}
+
+/// Ends a machine because of a signal to us.
+#[derive(Clone, Debug)]
+pub struct Interrupter {
+    shared: Arc<Shared>,
+    qmp: Qmp,
+}
+
+impl Interrupter {
+    /// Presses the power button and gives the machine a little time; at the second signal, or where nobody waits for it (SIGHUP), the
+    /// machine ends at once. Whether the button was pressed.
+    pub fn signal(&self, signal: i32) -> bool {
+        let again = self.shared.lock().interrupted.is_some();
+        if !again && signal != SIGHUP {
+            // Said before the button is pressed: the machine may be quick.
+            self.shared.change(|s| s.interrupted = Some((signal, Instant::now() + GRACE)));
+            if self.qmp.system_powerdown().is_ok() {
+                return true;
+            }
+        }
+        self.shared.change(|s| s.stop = Some(Stop::Signal(signal)));
+        false
     }
 }
 
@@ -523,9 +588,16 @@ impl Shared {
 }
 
 impl State {
-    /// Whether the machine runs no more.
+    /// Whether the machine runs no more, or is about to.
     fn is_down(&self) -> bool {
-        self.shutdown.is_some() || self.panic.is_some() || self.halted || self.exit.is_some()
+        let ended = self.shutdown.is_some() || self.panic.is_some() || self.halted || self.exit.is_some();
+        let broken = self.run_state.as_deref() == Some(INTERNAL_ERROR);
+        ended || broken || self.is_told_to_end()
+    }
+
+    /// Whether we have told it to end.
+    fn is_told_to_end(&self) -> bool {
+        self.stop.is_some() || self.interrupted.is_some()
     }
 
     fn take_console(&mut self, bytes: &[u8]) {

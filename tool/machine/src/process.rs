@@ -7,6 +7,7 @@
 use std::fs;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::process::CommandExt;
 use std::process::{ChildStderr, ChildStdin, ChildStdout, Command, ExitStatus, Stdio};
 use std::sync::{Arc, mpsc};
 use std::thread::{self, JoinHandle};
@@ -49,7 +50,8 @@ impl Process {
         let (started, result) = mpsc::channel();
         let keeper = thread::Builder::new().name("qemu-keeper".into()).spawn(move || {
             let mut begin = || -> io::Result<_> {
-                let mut child = crate::sys::die_with_parent(&mut command).spawn()?;
+                // Of a group of its own: Ctrl-C at the terminal is for us, who end the machine in order.
+                let mut child = crate::sys::die_with_parent(&mut command).process_group(0).spawn()?;
                 let pid = i32::try_from(child.id()).ok().and_then(Pid::from_raw);
                 let pidfd = pid.ok_or(rustix::io::Errno::SRCH).and_then(|pid| pidfd_open(pid, PidfdFlags::empty()));
                 match pidfd {

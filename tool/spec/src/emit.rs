@@ -3,6 +3,7 @@
 
 mod control;
 mod supervision;
+mod tests;
 mod yaml;
 
 use std::path::Path;
@@ -26,11 +27,15 @@ pub fn to_json(spec: &Spec) -> String {
     json_text(&document(spec))
 }
 
-/// The merged spec as it is put into the machine itself (`files: metadata:`), with the paths of sources as they were
+/// The merged spec as it is put into the machine itself (`files: metadata:`): without its tests, and with the paths of sources as they were
 /// written, so that it does not depend on where it was built.
 #[must_use]
 pub fn to_metadata(spec: &Spec, format: MetadataFormat) -> String {
     let mut document = document(spec);
+    // What is asked of a machine must not change it.
+    if let Some(document) = document.as_object_mut() {
+        document.shift_remove("tests");
+    }
     for file in document.get_mut("files").and_then(Json::as_array_mut).into_iter().flatten() {
         let source = file.get_mut("source");
         let written = |path: &Json| spec.written_sources.get(Path::new(path.as_str()?));
@@ -62,6 +67,7 @@ fn document(spec: &Spec) -> Json {
     map.put("watchdog", spec.watchdog.as_ref().map(|watchdog| supervision::watchdog(&watchdog.value)));
     map.put("control", control::control(&spec.control));
     map.put("logging", control::logging(&spec.logging));
+    map.list("tests", &spec.tests, tests::test);
     map.json()
 }
 

@@ -4,12 +4,14 @@
 
 mod control;
 mod supervision;
+mod tests;
 
 use crate::values::Text;
 
 use control::{CONTROL, LOGGING};
 pub(crate) use supervision::{HEALTH, READY};
 use supervision::{POLICIES, RESTART, STOP, WATCHDOG};
+use tests::TEST;
 
 /// What may stand under a key.
 #[derive(Debug)]
@@ -151,6 +153,7 @@ pub(crate) static SPEC: Shape = shape(
         key("files", Kind::List(&Kind::Map(&FILE)), "Files, directories and symbolic links put into the machine's root. Parent directories that exist already are never touched.").nullable(),
         key("control", Kind::Map(&CONTROL), "The control channel: who may ask the running machine for what.").nullable().ours(),
         key("logging", Kind::Map(&LOGGING), "Where what containers print goes.").nullable().ours(),
+        key("tests", Kind::List(&Kind::Map(&TEST)), "Machines that `bootwright test` boots, and what must hold in each. Names are unique.").nullable().ours(),
         key("trust", Kind::Map(&TRUST), "LinuxKit's content trust.").nullable().ignored("content trust has been removed from LinuxKit as well; pin images by digest instead"),
     ],
 );

@@ -27,10 +27,10 @@ pub use emit::{to_json, to_metadata, to_yaml};
 pub use load::{Input, load, parse_label};
 pub use markdown::markdown;
 pub use model::{
-    Bind, BindNs, CargoRecipe, Check, Container, ContainerConfig, Control, DebianRecipe, Device, FileContents,
-    FileEntry, Forward, Health, IdMapping, Interface, Kernel, KernelRecipe, Landlock, Logging, MetadataFormat, Mount,
-    Namespaces, OnFail, Owner, Package, ProcessConfig, Ready, Restart, RestartPolicy, Rlimit, Root, RootKind,
-    RuntimeConfig, Spec, Stop, Volume, VolumeFormat, Watchdog,
+    Bind, BindNs, CargoRecipe, Check, Container, ContainerConfig, Control, DebianRecipe, Device, Expectation,
+    FileContent, FileContents, FileEntry, Forward, Health, IdMapping, Interface, Kernel, KernelRecipe, Landlock,
+    Logging, MetadataFormat, Mount, Namespaces, OnFail, Owner, Package, ProcessConfig, Ready, Restart, RestartPolicy,
+    Rlimit, Root, RootKind, RuntimeConfig, Spec, Stop, Test, TestCheck, Volume, VolumeFormat, Watchdog,
 };
 pub use nearest::nearest;
 pub use node::MAX_BYTES;

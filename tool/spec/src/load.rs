@@ -10,7 +10,7 @@ use std::rc::Rc;
 use crate::findings::Findings;
 use crate::keys::{SPEC, Shape};
 use crate::node::{self, Node};
-use crate::read::Reader;
+use crate::read::{self, Reader};
 use crate::validate::{validate, validate_label};
 use crate::values::quoted;
 use crate::{
@@ -125,12 +125,15 @@ fn merge(spec: &mut Spec, later: Spec) {
     spec.files.extend(later.files);
     spec.control = std::mem::take(&mut spec.control).under(later.control);
     spec.logging = std::mem::take(&mut spec.logging).under(later.logging);
+    spec.tests.extend(later.tests);
     spec.written_sources.extend(later.written_sources);
 }
 
 /// What can only be seen with everything read.
 fn check(spec: &Spec, sources: &Sources, findings: &mut Findings) {
     unique("service", spec.services.iter().map(|service| &service.name), sources, findings);
+    unique("test", spec.tests.iter().map(|test| &test.name), sources, findings);
+    read::tests::check(spec, findings);
     unique("volume", spec.volumes.iter().map(|volume| &volume.name), sources, findings);
     let volumes: HashMap<&str, &Volume> = spec.volumes.iter().map(|volume| (volume.name.as_str(), volume)).collect();
     for container in spec.onboot.iter().chain(&spec.onshutdown).chain(&spec.services) {

@@ -6,12 +6,14 @@
 
 mod control;
 mod supervision;
+mod tests;
 
 pub use control::{Control, Forward, Logging};
 
 use crate::{Span, Spanned};
 
 pub use supervision::{Check, Health, Ready, Restart, RestartPolicy, Stop, Watchdog};
+pub use tests::{Expectation, FileContent, Test, TestCheck};
 
 /// A whole machine.
 #[derive(Clone, Debug, Default)]
@@ -40,6 +42,8 @@ pub struct Spec {
     pub control: Control,
     /// `logging:` (ours).
     pub logging: Logging,
+    /// `tests:` (ours), of which nothing reaches an image.
+    pub tests: Vec<Test>,
     /// Each `files.source` that was resolved, and how it was written: a machine must not show where it was built.
     pub written_sources: std::collections::BTreeMap<std::path::PathBuf, String>,
     /// Problems that did not stop the parse.

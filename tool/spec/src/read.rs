@@ -7,6 +7,7 @@
 mod container;
 mod control;
 mod supervision;
+pub(crate) mod tests;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -47,6 +48,7 @@ impl Reader<'_> {
             watchdog: root.get("watchdog").and_then(supervision::watchdog),
             control: root.get("control").map(control::control).unwrap_or_default(),
             logging: root.get("logging").map(control::logging).unwrap_or_default(),
+            tests: self.tests(root),
             written_sources: std::mem::take(&mut self.written),
             warnings: Vec::new(),
         }

@@ -721,3 +721,41 @@ fn a_flood_of_warnings_hides_no_error() {
     let files = "  - {path: a, contents: \"@pkg:x\"}\n".repeat(500);
     assert!(brief(&format!("files:\n{files}  - {{path: a}}\n")).contains("does not say what the file is"));
 }
+
+#[test]
+fn tests_are_checked_like_everything_else() {
+    let text = "\
+services:
+  - {name: web, image: nginx}
+onboot:
+  - {name: dhcp, image: dhcp}
+tests:
+  - name: one
+    memroy: 96M
+    checks:
+      - exec: {service: wbe, command: [id]}
+      - file: {service: dhcp, path: /etc/hostname}
+      - service: {name: dhcp, state: don}
+      - http: {port: 80, header: nonsense}
+        tcp: {port: 80, contains: a}
+      - within: 5s
+      - http: {port: 80, header: nonsense}
+      - file: {path: /a, contains: a, absent: true}
+      - exec: {service: web, command: []}
+      - reboot: false
+  - name: one
+";
+    assert_snapshot!(brief(text), @r"
+    7:5 unknown key `memroy` in `tests[0]` [did you mean `memory`?]
+    9:25 there is no service `wbe` [did you mean `web`?]
+    10:25 there is no service `dhcp` [there are `web`]
+    11:38 `tests[0].checks[2].service.state`: unknown value `don` [did you mean `down`?]
+    12:9 a check looks at one thing, and this one at 2 [make an entry of each]
+    14:9 a check does not say what to look at [needs one of `exec`, `http`, `tcp`, `console`, `file`, `service`, `reboot`]
+    15:34 `nonsense` is no header [`NAME: TEXT` is expected]
+    16:16 `file` says more than once what it must be [only one of `contains`, `equals` and `absent`]
+    17:39 `exec.command` is empty [a program and its arguments are expected]
+    18:9 a check does not say what to look at [needs one of `exec`, `http`, `tcp`, `console`, `file`, `service`, `reboot`]
+    19:11 two tests are named `one` [the first is at spec.yml:6:11]
+    ");
+}

@@ -181,6 +181,27 @@ files:
   - {path: etc/machine.yml, metadata: yaml}
   - {path: etc/machine.json, metadata: json}
 watchdog: {device: /dev/watchdog1, timeout: 30s}
+tests:
+  - {name: smallest}
+  - name: largest
+    memory: 96M
+    cpus: 2
+    disks: [1G, 64M]
+    uefi: true
+    size: 8M
+    timeout: 3m
+    formats: [iso, raw]
+    ready: "login:"
+    checks:
+      - {name: runs, exec: {service: web, command: [id, -u], code: 3, stdout: "7", stderr: oops}, within: 5s}
+      - http: {port: 80, path: /a, status: 404, contains: b, header: "content-type: text/html"}
+      - tcp: {port: 6379, send: "PING\r\n", contains: PONG}
+      - console: hello
+      - reboot:
+      - file: {service: web, path: /etc/a, contains: b}
+      - file: {path: /etc/a, equals: "b\n"}
+      - file: {path: /etc/c, absent: true}
+      - service: {name: db, state: failed, restarts: 2}
 trust: {org: [linuxkit], image: [a]}
 "#;
 
@@ -688,7 +709,93 @@ fn every_key_arrives() {
             "format": "syslog"
           }
         ]
-      }
+      },
+      "tests": [
+        {
+          "name": "smallest"
+        },
+        {
+          "name": "largest",
+          "memory": 100663296,
+          "cpus": 2,
+          "disks": [
+            1073741824,
+            67108864
+          ],
+          "uefi": true,
+          "size": 8388608,
+          "timeout": "3m",
+          "formats": [
+            "iso",
+            "raw"
+          ],
+          "ready": "login:",
+          "checks": [
+            {
+              "name": "runs",
+              "exec": {
+                "service": "web",
+                "command": [
+                  "id",
+                  "-u"
+                ],
+                "code": 3,
+                "stdout": "7",
+                "stderr": "oops"
+              },
+              "within": "5s"
+            },
+            {
+              "http": {
+                "port": 80,
+                "path": "/a",
+                "status": 404,
+                "contains": "b",
+                "header": "content-type: text/html"
+              }
+            },
+            {
+              "tcp": {
+                "port": 6379,
+                "send": "PING\r\n",
+                "contains": "PONG"
+              }
+            },
+            {
+              "console": "hello"
+            },
+            {
+              "reboot": true
+            },
+            {
+              "file": {
+                "service": "web",
+                "path": "/etc/a",
+                "contains": "b"
+              }
+            },
+            {
+              "file": {
+                "path": "/etc/a",
+                "equals": "b\n"
+              }
+            },
+            {
+              "file": {
+                "path": "/etc/c",
+                "absent": true
+              }
+            },
+            {
+              "service": {
+                "name": "db",
+                "state": "failed",
+                "restarts": 2
+              }
+            }
+          ]
+        }
+      ]
     }
     "##);
 }
@@ -949,7 +1056,7 @@ fn what_is_written_back_reads_the_same() {
 
 #[test]
 fn metadata_does_not_show_where_it_was_built() {
-    let text = "files:\n  - {path: a, source: ./conf}\n  - {path: b, source: ~/.ssh/key}\n  - {path: c, source: /abs}\n  - {path: d, metadata: yaml}\n";
+    let text = "files:\n  - {path: a, source: ./conf}\n  - {path: b, source: ~/.ssh/key}\n  - {path: c, source: /abs}\n  - {path: d, metadata: yaml}\ntests: [{name: a}]\n";
     let metadata = |directory: &str, home: &str, format| {
         let spec = load(vec![input("a.yml", text, directory)], Some(Path::new(home)), &mut Sources::default());
         to_metadata(&spec.expect("a spec"), format)
@@ -958,6 +1065,7 @@ fn metadata_does_not_show_where_it_was_built() {
         assert_eq!(metadata("/build/one", "/home/a", format), metadata("two", "/root", format));
     }
     let document: Value = serde_json::from_str(&metadata("x", "/root", MetadataFormat::Json)).expect("JSON");
+    assert!(document.get("tests").is_none(), "what is asked of a machine must not change it");
     let sources: Vec<_> =
         document["files"].as_array().expect("files").iter().map(|file| file["source"].clone()).collect();
     assert_eq!(sources, [json!("./conf"), json!("~/.ssh/key"), json!("/abs"), Value::Null]);

@@ -100,7 +100,7 @@ fn talk(request: &Request, vsock: Option<(u32, u32)>) -> Result<u8, ClientError>
         Request::BootReport => {
             client.ask(request, |report: Report| writeln!(out, "{}", serde_json::to_string_pretty(&report)?))?;
         }
-        Request::Exec { .. } => {
+        Request::Exec { .. } | Request::ReadFile { .. } => {
             let program = Program::start(client, stream, request)?;
             let typist = program.typist();
             // Ends with this process: nothing wakes a read of standard input.

@@ -12,7 +12,7 @@ use rustix::io::Errno;
 use rustix::net::{RecvFlags, recv};
 
 use super::link::{self, Part};
-use super::program::{Input, Program, Wish};
+use super::program::{Input, Program, Task, Wish};
 use crate::journal::Record;
 
 /// Bytes of a datagram of PID 1's at most.
@@ -49,7 +49,10 @@ impl Job {
             Request::Logs { .. } => Kind::Records(answer, |record, id, session| session.item(id, &record.line())),
             Request::Events { .. } => Kind::Records(answer, |record, id, session| session.item(id, &record.event())),
             Request::Exec { argv, terminal, .. } => {
-                Kind::Find(answer, Box::new(Wish { argv, window: terminal, input: Input::default() }))
+                Kind::Find(answer, Box::new(Wish { task: Task::Exec(argv), window: terminal, input: Input::default() }))
+            }
+            Request::ReadFile { path, .. } => {
+                Kind::Find(answer, Box::new(Wish { task: Task::Read(path), window: None, input: Input::default() }))
             }
             _ => Kind::Answer(answer),
         };

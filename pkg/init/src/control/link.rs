@@ -33,6 +33,9 @@ pub struct Whereabouts {
     pub kind: String,
     /// The bundle's directory.
     pub directory: String,
+    /// Its first process, whose root is its own.
+    #[serde(default)]
+    pub process: u32,
 }
 
 /// A request at PID 1.

@@ -12,6 +12,7 @@ mod job;
 mod line;
 mod link;
 mod program;
+mod read;
 mod server;
 
 pub use ctl::run as ctl;
@@ -20,4 +21,5 @@ pub use exec::run as exec;
 #[cfg(test)]
 pub use link::pair;
 pub use link::{Call, Whereabouts};
+pub use read::{open_in_root, run as read};
 pub use server::run as serve;

@@ -15,12 +15,21 @@ use crate::applet;
 /// What is to be executed when it is known where, and what has been typed for it already.
 #[derive(Debug)]
 pub struct Wish {
-    /// The program and its arguments.
-    pub argv: Vec<String>,
+    /// What it is to do.
+    pub task: Task,
     /// The size of its terminal, if it is to have one.
     pub window: Option<Window>,
     /// What has been typed.
     pub input: Input,
+}
+
+/// What is done in a container by a child of this one.
+#[derive(Debug)]
+pub enum Task {
+    /// A program and its arguments are executed.
+    Exec(Vec<String>),
+    /// A file is read.
+    Read(String),
 }
 
 /// What is typed for a program.
@@ -60,7 +69,7 @@ pub struct Program {
 impl Program {
     /// Starts it where PID 1 has said that the container is.
     pub fn start(whereabouts: &[u8], wish: &mut Wish) -> Result<Self, Refusal> {
-        let Wish { argv, window, input } = wish;
+        let Wish { task, window, input } = wish;
         let (window, input) = (*window, std::mem::take(input));
         let failed = |what: &str| {
             let what = what.to_owned();
@@ -70,8 +79,14 @@ impl Program {
             serde_json::from_slice(whereabouts).map_err(|error| Refusal::new(format!("PID 1 answered: {error}")))?;
         let hatch = window.map(|_| Hatch::open()).transpose().map_err(failed("making a terminal"))?;
         let console = hatch.as_ref().map_or("-".into(), |hatch| hatch.path.to_string_lossy());
-        let mut words = vec!["exec", &place.kind, &place.directory, &console];
-        words.extend(argv.iter().map(String::as_str));
+        let process = place.process.to_string();
+        let words = match task {
+            Task::Exec(argv) => {
+                let words = ["exec", &place.kind, &place.directory, &console];
+                words.into_iter().chain(argv.iter().map(String::as_str)).collect()
+            }
+            Task::Read(path) => vec!["read", &process, path],
+        };
         let mut command = applet::again(&words);
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).env_clear();
         let mut child = command.spawn().map_err(failed("starting the program"))?;

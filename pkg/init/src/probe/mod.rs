@@ -14,8 +14,8 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use bootwright_bundle::{CONTAINERS, Check, SUPERVISION_JSON, Supervision};
-use rustix::fs::{CWD, Mode, OFlags, ResolveFlags};
 
+use crate::control::open_in_root;
 use crate::sys;
 
 /// The first pause between two looks of `ready`, and the longest.
@@ -104,10 +104,7 @@ fn once(check: &Check, service: &Service<'_>, timeout: Duration) -> Result<(), S
     }
 }
 
-/// Whether a path of the container's root exists. Links are the container's, and lead nowhere else.
+/// Whether a path of the container's root exists.
 fn exists(path: &str, service: &Service<'_>) -> Result<(), String> {
-    let flags = OFlags::PATH | OFlags::CLOEXEC;
-    let root = rustix::fs::openat(CWD, service.process.join("root"), flags | OFlags::DIRECTORY, Mode::empty());
-    let found = root.and_then(|root| rustix::fs::openat2(root, path, flags, Mode::empty(), ResolveFlags::IN_ROOT));
-    found.map(drop).map_err(|error| format!("{path}: {error}"))
+    open_in_root(&service.process, path).map(drop).map_err(|error| format!("{path}: {error}"))
 }

@@ -31,10 +31,16 @@ impl Supervisor {
             Request::Events { follow } => {
                 self.desk.read(reply, &Wanted { events: true, follow, ..Wanted::default() });
             }
-            Request::Exec { service, .. } => match self.whereabouts(&service) {
-                Ok(whereabouts) => reply.items([whereabouts]),
-                Err(refusal) => reply.done(Err(refusal)),
-            },
+            Request::Exec { service, .. } | Request::ReadFile { service: Some(service), .. } => {
+                match self.whereabouts(&service) {
+                    Ok(whereabouts) => reply.items([whereabouts]),
+                    Err(refusal) => reply.done(Err(refusal)),
+                }
+            }
+            // The machine's own root is PID 1's.
+            Request::ReadFile { service: None, .. } => {
+                reply.items([Whereabouts { kind: String::new(), directory: String::new(), process: 1 }]);
+            }
             Request::Service { name, order } => reply.done(self.order(&name, order)),
             Request::Power { how } => {
                 let ending = match how {
@@ -64,7 +70,7 @@ impl Supervisor {
                 name: unit.name.clone(),
                 kind: unit.kind.word().to_owned(),
                 state: self.sequence.state(i),
-                pid: runner.as_ref().and_then(Runner::process).map(|pid| pid.as_raw_nonzero().get().unsigned_abs()),
+                pid: process(runner.as_ref()),
                 uptime: running.map(|time| u64::try_from(time.as_millis()).unwrap_or(u64::MAX)),
                 restarts: self.sequence.restarts(i).into(),
                 outcome: record.outcome.as_ref().map(Outcome::to_string),
@@ -85,7 +91,8 @@ impl Supervisor {
         if !runs(i) {
             return Err(Refusal::new(format!("{} `{name}` does not run", unit.kind.word())));
         }
-        Ok(Whereabouts { kind: unit.kind.directory().to_owned(), directory: unit.directory.clone() })
+        let process = process(post.runner.as_ref()).unwrap_or_default();
+        Ok(Whereabouts { kind: unit.kind.directory().to_owned(), directory: unit.directory.clone(), process })
     }
 
     /// Wants something of a service.
@@ -104,4 +111,9 @@ impl Supervisor {
         let what = if of(Kind::Onboot) { "container" } else { "service" };
         Refusal::new(format!("there is no {what} `{name}`")).hint(format!("there are {}", names.join(", ")))
     }
+}
+
+/// The number of a container's first process.
+fn process(runner: Option<&Runner>) -> Option<u32> {
+    runner.and_then(Runner::process).map(|pid| pid.as_raw_nonzero().get().unsigned_abs())
 }

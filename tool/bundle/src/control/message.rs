@@ -8,6 +8,8 @@ use serde::{Deserialize, Serialize};
 
 /// Version of the protocol.
 pub const VERSION: u32 = 1;
+/// Bytes of a file that is read at most.
+pub const FILE: u64 = 1 << 20;
 
 /// `control.json`: the spec's `control:`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -34,7 +36,7 @@ pub enum Right {
     Status,
     /// Read logs.
     Logs,
-    /// Run programs in services.
+    /// Run programs in services, and read files.
     Exec,
     /// Start, stop and restart services.
     Services,
@@ -126,6 +128,15 @@ pub enum Request {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         terminal: Option<Window>,
     },
+    /// Reads a regular file of at most [`FILE`] bytes: its bytes as data of standard output, and a code at the end. 0: that is
+    /// all of it; 1: there is no such file; 2: it is not read, and data of standard error says why.
+    ReadFile {
+        /// In the root of this container, where its links lead nowhere else; none: in the machine's.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        service: Option<String>,
+        /// The path.
+        path: String,
+    },
     /// Starts, stops or restarts a service, and is answered when that is done.
     Service {
         /// The service.
@@ -150,7 +161,7 @@ impl Request {
             Self::Ping => return None,
             Self::Status | Self::Events { .. } => Right::Status,
             Self::Logs { .. } => Right::Logs,
-            Self::Exec { .. } => Right::Exec,
+            Self::Exec { .. } | Self::ReadFile { .. } => Right::Exec,
             Self::Service { .. } => Right::Services,
             Self::Power { .. } => Right::Power,
             Self::BootReport => Right::Report,
@@ -423,6 +434,10 @@ mod tests {
                 r#"{"op":"exec","service":"web","argv":["sh"],"terminal":{"columns":80,"rows":24}}"#,
             ),
             (Request::Events { follow: true }, r#"{"op":"events","follow":true}"#),
+            (
+                Request::ReadFile { service: None, path: "/etc/hostname".into() },
+                r#"{"op":"read-file","path":"/etc/hostname"}"#,
+            ),
             (Request::Power { how: Power::Reboot }, r#"{"op":"power","how":"reboot"}"#),
         ] {
             assert_eq!(serde_json::to_string(&request).unwrap(), text);

@@ -81,12 +81,17 @@ impl Typist {
         loop {
             let count = from.read(&mut bytes)?;
             if count == 0 {
-                return self.send(FrameKind::Data, &[&[Stream::Stdin.number()]]);
+                return self.end();
             }
             if !self.type_bytes(&bytes[..count])? {
                 return Ok(());
             }
         }
+    }
+
+    /// Says that there is no input, or no more.
+    pub fn end(&self) -> Result<(), ClientError> {
+        self.send(FrameKind::Data, &[&[Stream::Stdin.number()]])
     }
 
     /// Types bytes. False when the program has ended.

@@ -182,14 +182,7 @@ impl Args {
         if self.format.is_empty() {
             return Ok(vec![if self.output.is_some() { Format::Tar } else { Format::KernelInitrd }]);
         }
-        let mut formats = Vec::new();
-        for name in &self.format {
-            let format: Format = name.parse().map_err(|e| Failure::usage(e).hint(built()))?;
-            if !formats.contains(&format) {
-                formats.push(format);
-            }
-        }
-        Ok(formats)
+        formats(&self.format)
     }
 
     fn output(&self) -> Output {
@@ -204,6 +197,18 @@ impl Args {
     }
 }
 
+/// The formats of these names, each once.
+pub fn formats(names: &[String]) -> Result<Vec<Format>, Failure> {
+    let mut formats = Vec::new();
+    for name in names {
+        let format: Format = name.parse().map_err(|e| Failure::usage(e).hint(built()))?;
+        if !formats.contains(&format) {
+            formats.push(format);
+        }
+    }
+    Ok(formats)
+}
+
 /// What to do about a format that there is not.
 fn built() -> String {
     let built: Vec<_> = Format::built().map(Format::name).collect();
@@ -211,7 +216,7 @@ fn built() -> String {
 }
 
 /// LinuxKit's rule: the last spec's file name without its extension.
-fn default_name(specs: &[String]) -> String {
+pub fn default_name(specs: &[String]) -> String {
     let last = specs.last().map_or("-", String::as_str);
     if last == "-" {
         return "moby".to_owned();

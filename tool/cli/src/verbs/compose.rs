@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
+use bootwright_formats::Format;
 use bootwright_oci::registry::fetch_text;
 use bootwright_oci::{Content, FetchOptions, Fetcher, LoadedImage, Platform, PlatformError, Reference, Store};
 use bootwright_rootfs::{Layout, Machine};
@@ -51,12 +52,17 @@ impl Inputs {
     fn spec(&mut self) -> Result<Spec, Failure> {
         let home = std::env::var_os("HOME").map(PathBuf::from);
         let inputs = std::mem::take(&mut self.inputs);
-        bootwright_spec::load(inputs, home.as_deref(), &mut self.sources).map_err(|found| refused(found, &self.sources))
+        let spec = bootwright_spec::load(inputs, home.as_deref(), &mut self.sources);
+        let spec = spec.map_err(|found| refused(found, &self.sources))?;
+        let wrong: Vec<Diagnostic> = spec.tests.iter().flat_map(|test| &test.formats).filter_map(no_format).collect();
+        if wrong.is_empty() { Ok(spec) } else { Err(refused(Diagnostics(wrong), &self.sources)) }
     }
 }
 
-/// What was found that does not stop a build.
+/// What is known beside a machine: its spec, and what was found that does not stop a build.
 pub struct Findings {
+    /// The spec, its packages and archives resolved.
+    pub spec: Spec,
     /// As JSON.
     pub json: serde_json::Value,
     /// Number of warnings.
@@ -88,14 +94,14 @@ impl<'a> Composer<'a> {
 
     /// Assembles the machine; what does not stop it is said from `least` on.
     pub fn machine(&self, mut inputs: Inputs, least: Severity) -> Result<(Machine, Findings), Failure> {
-        let (machine, found) = self.assemble(&mut inputs)?;
+        let (machine, spec, found) = self.assemble(&mut inputs)?;
         say(&found, least, &inputs.sources, self.printer);
         let count = |severity| found.0.iter().filter(|d| d.severity == severity).count();
         let (warnings, notes) = (count(Severity::Warning), count(Severity::Note));
-        Ok((machine, Findings { json: found.to_json(&inputs.sources), warnings, notes }))
+        Ok((machine, Findings { spec, json: found.to_json(&inputs.sources), warnings, notes }))
     }
 
-    fn assemble(&self, sources: &mut Inputs) -> Result<(Machine, Diagnostics), Failure> {
+    fn assemble(&self, sources: &mut Inputs) -> Result<(Machine, Spec, Diagnostics), Failure> {
         let mut spec = sources.spec()?;
         self.build_packages(&mut spec, &sources.sources)?;
         // What the machine is told about itself must not depend on where it is built: paths as they were written.
@@ -136,7 +142,7 @@ impl<'a> Composer<'a> {
         }
         found.0.sort_by_key(|d| (d.span.is_none(), d.span));
         match machine {
-            Some(machine) if !found.has_errors() => Ok((machine, found)),
+            Some(machine) if !found.has_errors() => Ok((machine, spec, found)),
             _ => Err(refused(found, *sources.borrow())),
         }
     }
@@ -299,6 +305,28 @@ fn refused(problems: Diagnostics, sources: &Sources) -> Failure {
     let told = problems.0.into_iter().filter(|d| d.severity > Severity::Note);
     Failure::input(format!("the spec has {errors} error{plural}; nothing was built"))
         .report(Diagnostics(told.collect()), sources)
+}
+
+/// Whether an argument names a spec, and not what was built of one.
+pub fn is_spec(argument: &str) -> bool {
+    argument == "-" || is_url(argument) || argument.ends_with(".yml") || argument.ends_with(".yaml")
+}
+
+/// What is wrong with a format that a test names.
+fn no_format(name: &Spanned<String>) -> Option<Diagnostic> {
+    let label = match name.parse::<Format>() {
+        Ok(format) if format.is_bootable() => return None,
+        Ok(_) => "this is nothing that boots".to_owned(),
+        Err(_) => {
+            let names = Format::built().filter(|format| format.is_bootable()).map(Format::name);
+            match bootwright_spec::nearest(&name.value, names) {
+                Some(near) => format!("did you mean `{near}`?"),
+                None => "not one of the formats that boot (`docs/formats.md`)".to_owned(),
+            }
+        }
+    };
+    let problem = Diagnostic::error(format!("`tests` names the format `{}`", name.value));
+    Some(problem.at(name.span).label(label))
 }
 
 fn is_url(spec: &str) -> bool {

@@ -3,11 +3,11 @@
 use std::io::{self, IsTerminal, Write};
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use bootwright_machine::control::{
-    Client, ClientError, Order, Power, Program, Report, Request, UnitStatus, Window, connect, event_line, log_line,
-    status_table,
+    Client, ClientError, Order, Power, Program, Report, Request, UnitStatus, Window, connect, event_line, greet,
+    log_line, status_table,
 };
 use bootwright_machine::{RawTerminal, on_resize, svg};
 use serde::Serialize;
@@ -115,9 +115,7 @@ fn failure(error: ClientError, machine: &str) -> Failure {
 
 impl What {
     fn run(self, stream: UnixStream, printer: &Printer) -> Result<u8, ClientError> {
-        stream.set_read_timeout(Some(GREETING))?;
-        let mut client = Client::new(stream.try_clone()?, nonce())?;
-        stream.set_read_timeout(None)?;
+        let mut client = greet(&stream, GREETING)?;
         let service = |name, order| Request::Service { name, order };
         match self {
             Self::Status => {
@@ -160,12 +158,6 @@ impl What {
         }
         Ok(0)
     }
-}
-
-/// A number that nobody else uses at the same time, which is all that is asked of it.
-fn nonce() -> u64 {
-    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |now| now.subsec_nanos());
-    u64::from(std::process::id()) << 32 | u64::from(now)
 }
 
 fn done(client: &mut Client<UnixStream>, request: &Request) -> Result<(), ClientError> {

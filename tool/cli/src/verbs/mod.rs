@@ -9,6 +9,7 @@ mod ctl;
 mod pkg;
 mod run;
 mod schema;
+mod test;
 mod version;
 
 use clap::Subcommand;
@@ -28,6 +29,7 @@ pub enum Verb {
     Pkg(pkg::Args),
     Run(Box<run::Args>),
     Schema(schema::Args),
+    Test(Box<test::Args>),
     Version(version::Args),
 }
 
@@ -43,6 +45,7 @@ impl Verb {
             Self::Pkg(args) => args.run(global, printer),
             Self::Run(args) => args.run(global, printer),
             Self::Schema(args) => args.run(printer),
+            Self::Test(args) => args.run(global, printer),
             Self::Version(args) => args.run(printer),
         }
     }

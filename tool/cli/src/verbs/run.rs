@@ -190,7 +190,7 @@ impl Args {
 }
 
 /// What LinuxKit's variable says; an empty one says nothing.
-fn accel_from_env() -> Result<AccelChoice, Failure> {
+pub fn accel_from_env() -> Result<AccelChoice, Failure> {
     match std::env::var("LINUXKIT_QEMU_ACCEL") {
         Ok(text) if !text.is_empty() => text.parse().map_err(|e| Failure::usage(format!("LINUXKIT_QEMU_ACCEL: {e}"))),
         _ => Ok(AccelChoice::Auto),

@@ -7,6 +7,9 @@ use std::fs;
 use std::io;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
+
+use bootwright_bundle::control::{Client, ClientError};
 
 use crate::{Error, sys};
 
@@ -100,6 +103,24 @@ pub fn connect(machine: &str, cache: &Path) -> Result<UnixStream, Error> {
         return UnixStream::connect(machine).map_err(Error::file("connect to", machine));
     }
     Machines::of(cache).connect(machine)
+}
+
+/// Greets a machine, which must answer within `limit`.
+///
+/// # Errors
+///
+/// It does not answer, or the connection fails.
+pub fn greet(stream: &UnixStream, limit: Duration) -> Result<Client<UnixStream>, ClientError> {
+    stream.set_read_timeout(Some(limit))?;
+    let client = Client::new(stream.try_clone()?, nonce())?;
+    stream.set_read_timeout(None)?;
+    Ok(client)
+}
+
+/// A number that nobody else uses at the same time, which is all that is asked of it.
+fn nonce() -> u64 {
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |now| now.subsec_nanos());
+    u64::from(std::process::id()) << 32 | u64::from(now)
 }
 
 #[cfg(test)]

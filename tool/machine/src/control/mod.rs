@@ -8,4 +8,4 @@ mod machines;
 
 pub use bootwright_bundle::control::*;
 pub use hub::Hub;
-pub use machines::{Listed, Machines, connect};
+pub use machines::{Listed, Machines, connect, greet};

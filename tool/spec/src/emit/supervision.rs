@@ -89,6 +89,6 @@ pub(super) fn watchdog(watchdog: &Watchdog) -> Json {
     map.json()
 }
 
-fn duration(duration: Option<Duration>) -> Option<Json> {
+pub(super) fn duration(duration: Option<Duration>) -> Option<Json> {
     duration.map(|duration| Json::String(values::duration_text(duration)))
 }

@@ -121,7 +121,7 @@ pub(super) fn on_fail(word: &str) -> Option<OnFail> {
     })
 }
 
-fn duration(node: &Node, key: &str) -> Option<Duration> {
+pub(super) fn duration(node: &Node, key: &str) -> Option<Duration> {
     values::duration(node.get(key)?.text()?).ok()
 }
 
