@@ -99,11 +99,11 @@ impl BootReport {
 
     /// A container has ended, whose cgroup is still there.
     pub fn ended(&mut self, unit: usize) {
-        if let Some(course) = self.units.get_mut(unit) {
-            if course.starts == 1 {
-                course.first.ended = Some(now());
-                course.first.cpu = course.cgroup.as_deref().and_then(cpu_time);
-            }
+        if let Some(course) = self.units.get_mut(unit)
+            && course.starts == 1
+        {
+            course.first.ended = Some(now());
+            course.first.cpu = course.cgroup.as_deref().and_then(cpu_time);
         }
     }
 

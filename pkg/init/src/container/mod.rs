@@ -10,7 +10,7 @@ mod config;
 mod dev;
 mod landlock;
 mod log;
-mod namespace;
+pub mod namespace;
 mod prepare;
 mod propagation;
 mod resources;

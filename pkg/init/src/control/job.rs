@@ -12,7 +12,7 @@ use rustix::io::Errno;
 use rustix::net::{RecvFlags, recv};
 
 use super::link::{self, Part};
-use super::program::{Input, Program, Wish};
+use super::program::{Program, What, Wish};
 use crate::journal::Record;
 
 /// Bytes of a datagram of PID 1's at most.
@@ -44,8 +44,9 @@ impl Job {
         let answer = link::call(pid1, &request).map_err(|error| Refusal::new(format!("asking PID 1: {error}")))?;
         let kind = match request {
             Request::Logs { .. } => Kind::Logs(answer),
-            Request::Exec { argv, terminal, .. } => {
-                Kind::Find(answer, Box::new(Wish { argv, window: terminal, input: Input::default() }))
+            Request::Exec { argv, terminal, .. } => Kind::Find(answer, Box::new(Wish::new(What::Exec(argv), terminal))),
+            Request::Debug { container, terminal, .. } => {
+                Kind::Find(answer, Box::new(Wish::new(What::Debug(container), terminal)))
             }
             _ => Kind::Answer(answer),
         };

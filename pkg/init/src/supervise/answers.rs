@@ -28,10 +28,13 @@ impl Supervisor {
             Request::Logs { source, last, since, follow } => {
                 self.desk.read(reply, &Wanted { source, last, since, follow });
             }
-            Request::Exec { service, .. } => match self.whereabouts(&service) {
-                Ok(whereabouts) => reply.items([whereabouts]),
-                Err(refusal) => reply.done(Err(refusal)),
-            },
+            Request::Debug { service: None, .. } => reply.items([Whereabouts::default()]),
+            Request::Exec { service, .. } | Request::Debug { service: Some(service), .. } => {
+                match self.whereabouts(&service) {
+                    Ok(whereabouts) => reply.items([whereabouts]),
+                    Err(refusal) => reply.done(Err(refusal)),
+                }
+            }
             Request::Service { name, order } => reply.done(self.order(&name, order)),
             Request::Power { how } => {
                 let ending = match how {
@@ -82,7 +85,8 @@ impl Supervisor {
         if !runs(i) {
             return Err(Refusal::new(format!("{} `{name}` does not run", unit.kind.word())));
         }
-        Ok(Whereabouts { kind: unit.kind.directory().to_owned(), directory: unit.directory.clone() })
+        let pid = post.runner.as_ref().and_then(Runner::process).map(|pid| pid.as_raw_nonzero().get());
+        Ok(Whereabouts { kind: unit.kind.directory().to_owned(), directory: unit.directory.clone(), pid })
     }
 
     /// Wants something of a service.
