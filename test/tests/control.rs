@@ -2,9 +2,10 @@
 
 use std::io::Write;
 use std::os::unix::net::UnixStream;
+use std::path::Path;
 
 use bootwright_machine::control::{Frame, FrameKind, LogLine};
-use bootwright_test::{CtlRun, Entry, Outcome, Story, words};
+use bootwright_test::{CtlRun, Entry, ImageBuilder, Outcome, Running, Story, words};
 
 /// Says what is typed at it through a FIFO.
 const TALKER: &str =
@@ -88,6 +89,9 @@ fn a_machine_is_asked_from_outside() {
     shell.types("exit 5\n");
     assert_eq!(shell.ends(), Some(5));
 
+    let kit = ImageBuilder::busybox().file("etc/kit", 0o644, "tools\n").write(built.dir(), "kit");
+    a_debug_container_is_brought(&machine, &kit, built.dir());
+
     let run = machine.ctl(&["exec", "talker", "--", "sh", "-c", "echo again > /tmp/say"]);
     assert_eq!(run.code, Some(0), "{run:?}");
     follower.sees("talker: said again");
@@ -128,6 +132,75 @@ fn a_machine_is_asked_from_outside() {
     assert_eq!(machine.ctl(&["poweroff"]).code, Some(0));
     assert_eq!(machine.ends(), Outcome::PoweredOff);
     assert!(machine.said(&words::asked("poweroff", "the control channel")));
+}
+
+/// Files from the host, with a program in them that sees a service or the machine, and nothing of it stays.
+fn a_debug_container_is_brought(machine: &Running, kit: &str, dir: &Path) {
+    let debug = |words: &[&str], script: &str, input: &[u8]| {
+        machine.ctl_with(&[&["debug", "-T", "--image", kit], words, &["--", "sh", "-c", script]].concat(), input)
+    };
+    let shared_memory = || {
+        let run = machine.ctl(&["exec", "talker", "--", "awk", "/^Shmem:/{print $2}", "/proc/meminfo"]);
+        run.out.trim().parse::<u64>().unwrap_or_else(|e| panic!("{e}: {run:?}"))
+    };
+    let mounts = || debug(&[], "wc -l < /proc/1/mountinfo", b"").out;
+    let before = (shared_memory(), mounts());
+
+    // In a service: its processes and their files, a file that it has not, and what is typed behind the files that are brought.
+    let in_service = "cat /etc/kit; id -u; tr '\\0' ' ' < /proc/1/cmdline; echo; ls /proc/1/root/tmp; cat; exit 7";
+    let run = debug(&["--service", "talker"], in_service, b"typed\n");
+    let lines: Vec<&str> = run.out.lines().collect();
+    assert!(run.code == Some(7) && lines.len() == 5 && lines[2].contains("mkfifo"), "{run:?}");
+    assert_eq!([lines[0], lines[1], lines[3], lines[4]], ["tools", "0", "say", "typed"]);
+    assert!(run.err.contains("bringing oci-archive:"), "{run:?}");
+    let run = debug(&["-q", "--service", "flaky"], "true", b"");
+    assert!(run.code == Some(1) && run.err.contains("service `flaky` does not run"), "{run:?}");
+    assert!(!run.err.contains("bringing"), "{run:?}");
+
+    // In the machine: root of it, in a cgroup of its own, and mounts that nobody else sees.
+    let in_machine = "tr '\\0' ' ' < /proc/1/cmdline; ls -d /machine/containers/services; cat /proc/self/cgroup; \
+                      mkdir /x && mount -t tmpfs x /x && grep -c ' /x ' /proc/mounts; grep CapEff /proc/self/status; \
+                      touch /machine/run/seen && echo written; ls -d /sys/fs/cgroup/containers/debug/*/ | wc -l";
+    let run = debug(&[], in_machine, b"");
+    assert!(run.code == Some(0) && run.out.contains("/init"), "{run:?}");
+    for text in ["/machine/containers/services\n", "0::/containers/debug/", "\n1\n", "ffffffff\n", "written\n1\n"] {
+        assert!(run.out.contains(text), "{text}: {run:?}");
+    }
+
+    // With a terminal.
+    let mut shell = machine.begin_ctl(&["debug", "-t", "--image", kit, "sh"]);
+    shell.types("echo size: $(busybox stty size) on $(busybox tty)\n");
+    shell.sees("size: 24 80 on /dev/pts/");
+    shell.types("exit 5\n");
+    assert_eq!(shell.ends(), Some(5));
+
+    // Too much: of files, and of memory when it runs.
+    let sparse = std::fs::create_dir(dir.join("much")).and_then(|()| std::fs::File::create(dir.join("much/file")));
+    sparse.and_then(|file| file.set_len(400 << 20)).expect("the directory is ours");
+    let run = machine.ctl(&["debug", "-T", "--tree", &dir.join("much").to_string_lossy()]);
+    assert!(run.code == Some(1) && run.err.contains("the files take 401 MiB of memory"), "{run:?}");
+    let run = debug(&[], "dd if=/dev/zero of=/dev/null bs=300M count=1", b"");
+    assert!(run.code == Some(137) && run.err.contains("the debug container ran out of memory"), "{run:?}");
+    let run = machine.ctl(&["debug", "-T", "--image", kit, "nonesuch"]);
+    assert!(run.code == Some(127) && run.err.contains("`nonesuch` was not executed"), "{run:?}");
+
+    // Whoever goes away takes it with him.
+    let eater = machine.begin_ctl(&[
+        "debug",
+        "-T",
+        "--image",
+        kit,
+        "sh",
+        "-c",
+        "dd if=/dev/zero of=/big bs=1M count=50; echo eaten; sleep 1000 & sleep 1000",
+    ]);
+    eater.sees("eaten");
+    assert!(shared_memory() > before.0 + 50_000);
+    drop(eater);
+    let alone = "until [ $(ls -d /sys/fs/cgroup/containers/debug/*/ | wc -l) = 1 ]; do sleep 0.1; done";
+    assert_eq!(debug(&[], alone, b"").code, Some(0));
+    let after = (shared_memory(), mounts());
+    assert!(after.0 < before.0 + 500 && after.1 == before.1, "{before:?} {after:?}");
 }
 
 /// The port itself, as another hypervisor gives it, with one caller after the other: whatever one has sent, and however he has

@@ -2,7 +2,7 @@
 //!
 //! PID 1 is init. The kernel calls `/init -q -- NAME` when it wants a module (its modprobe). Init calls itself as
 //! `container KIND DIR`, `mount-dev FILE ROOT`, `probe WHICH KIND DIR PID`, `shell TTY`, `abort-parent`, `serve`, `exec …`,
-//! `read PID FILE`, `log-files …`, `log-forward …`. People call `poweroff`, `reboot` and `halt`, by link or as first argument, which signal PID 1
+//! `read PID FILE`, `debug …`, `debug-inside …`, `log-files …`, `log-forward …`. People call `poweroff`, `reboot` and `halt`, by link or as first argument, which signal PID 1
 //! as busybox's do, and `ctl` and `service`, which speak to the control channel's socket.
 
 use std::ffi::OsStr;
@@ -40,6 +40,10 @@ fn dispatch(program: &str, words: &[&str]) -> ExitCode {
         (_, ["serve"]) => control::serve(),
         (_, ["exec", kind, directory, console, argv @ ..]) => control::exec(kind, directory, console, argv),
         (_, ["read", process, path]) => control::read(process, path),
+        (_, ["debug", process, bound, container]) => control::debug(process, bound, container),
+        (_, ["debug-inside", cgroup, process, bound, container]) => {
+            control::debug_inside(cgroup, process, bound, container)
+        }
         (_, ["log-files", size, count]) => carry::to_files(size, count),
         (_, ["log-forward", to, format]) => carry::forward(to, format),
         ("ctl", words) | (_, ["ctl", words @ ..]) => control::ctl(words),

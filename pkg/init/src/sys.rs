@@ -37,6 +37,12 @@ pub fn read_signal(fd: impl AsFd) -> Option<libc::c_int> {
     }
 }
 
+/// Gives this process mounts of its own: a copy of those that it has.
+pub fn own_mounts() -> io::Result<()> {
+    // SAFETY: only sharing descriptors or memory with another thread could break, and neither is asked for.
+    Ok(unsafe { rustix::thread::unshare_unsafe(rustix::thread::UnshareFlags::NEWNS) }?)
+}
+
 /// `WDIOC_SETTIMEOUT`: `_IOWR('W', 6, int)` (linux/watchdog.h).
 const WDIOC_SETTIMEOUT: libc::c_ulong = 0xc004_5706;
 

@@ -86,6 +86,15 @@ pub enum Error {
     /// Options that contradict each other.
     #[error("{0}")]
     Conflict(&'static str),
+    /// No machine answers by vsock.
+    #[error("cannot connect to `{machine}`")]
+    Vsock {
+        /// As it was written.
+        machine: String,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
     /// No machine of that name runs.
     #[error("no machine `{name}` runs")]
     NoMachine {
@@ -128,6 +137,11 @@ impl Error {
                 Some("`--accel auto` falls back to emulation, `--accel tcg` uses it at once".into())
             }
             Self::NoDisk { path } => Some(format!("`--disk {},size=1G` makes it", path.display())),
+            Self::Vsock { .. } => Some(
+                "the machine needs a vsock (`run --device vhost-vsock-pci,guest-cid=CID`), its spec \
+                 `control: {vsock: PORT}`, and this host the module `vhost_vsock`"
+                    .into(),
+            ),
             Self::NoMachine { running, .. } if running.is_empty() => {
                 Some("none runs that has a control channel: `bootwright run NAME` starts one".into())
             }

@@ -15,16 +15,39 @@ use crate::{Cmdline, Consoles, mounts, sys};
 const ORPHANS: [(libc::c_int, Duration); 2] =
     [(libc::SIGTERM, Duration::from_secs(2)), (libc::SIGKILL, Duration::from_secs(2))];
 
-/// Makes a panic say on the consoles which program failed: the kernel panics next.
+/// How long the kernel waits before it restarts a machine whose PID 1 has failed, in seconds, where nobody has said it.
+const RESTART: &str = "30";
+/// The kernel's setting for that (`panic=`); it waits for ever with 0.
+const PANIC: &str = "/proc/sys/kernel/panic";
+
+/// Makes a panic say on the consoles which program failed, and where: the kernel panics next, and then the machine ends as `panic=` of its
+/// command line says.
 pub fn say_panics(program: &'static str) {
     std::panic::set_hook(Box::new(move |panic| {
+        let sentence = sentence(program, &panic.to_string());
         // Where pstore keeps it, whatever becomes of the consoles.
-        let _ = fs::write("/dev/kmsg", format!("<2>bootwright: {program} failed: {panic}\n").replace('\n', " "));
+        let _ = fs::write("/dev/kmsg", format!("<2>bootwright: {sentence}\n"));
         let mut consoles = Consoles::open(&Cmdline::read().consoles);
-        consoles.say(&format!("{program} failed: {panic}"));
+        consoles.say(&sentence);
         consoles.own_line(Ending::Panic.line().as_bytes());
         consoles.drain(Duration::from_secs(1));
+        let cmdline = fs::read_to_string("/proc/cmdline").unwrap_or_default();
+        let now = fs::read_to_string(PANIC).unwrap_or_default();
+        if waits_for_ever(&cmdline, now.trim()) {
+            let _ = fs::write(PANIC, RESTART);
+        }
     }));
+}
+
+/// What failed and where (`panicked at FILE:LINE:COLUMN:` and why), in one line.
+fn sentence(program: &str, panic: &str) -> String {
+    let words: Vec<&str> = panic.split_whitespace().collect();
+    format!("{program} failed: {}", words.join(" "))
+}
+
+/// Whether the kernel would wait for ever after its panic, and nobody has asked for that.
+fn waits_for_ever(cmdline: &str, now: &str) -> bool {
+    now == "0" && !cmdline.split_whitespace().any(|word| word.starts_with("panic="))
 }
 
 /// Ends the machine; `last` is done when nothing is left but to ask the kernel for it.
@@ -86,6 +109,37 @@ fn goes(point: &Path) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_failure_is_one_line_and_says_where() {
+        let panic = std::panic::catch_unwind(|| {
+            std::panic::set_hook(Box::new(|panic| {
+                SAID.with_borrow_mut(|said| *said = sentence("init", &panic.to_string()))
+            }));
+            [0; 3].get(7).expect("not\nthere");
+        });
+        drop(std::panic::take_hook());
+        panic.unwrap_err();
+        let said = SAID.take();
+        assert!(said.starts_with("init failed: panicked at ") && said.ends_with(": not there"), "{said}");
+        assert!(said.contains("end.rs:"), "{said}");
+    }
+
+    thread_local!(static SAID: std::cell::RefCell<String> = std::cell::RefCell::default());
+
+    #[test]
+    fn only_a_machine_that_was_told_to_waits_for_ever() {
+        for (cmdline, now, expected) in [
+            ("console=ttyS0 quiet", "0", true),
+            ("console=ttyS0 panic=0", "0", false),
+            ("panic=-1 quiet", "-1", false),
+            ("quiet", "10", false),
+            ("", "", false),
+            ("oops=panic", "0", true),
+        ] {
+            assert_eq!(waits_for_ever(cmdline, now), expected, "{cmdline} {now}");
+        }
+    }
 
     #[test]
     fn what_is_unmounted() {

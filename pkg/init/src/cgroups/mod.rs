@@ -6,14 +6,18 @@
 
 mod devices;
 mod program;
+mod spare;
 
 use std::fs;
 use std::io;
 use std::path::{Component, Path, PathBuf};
 
+use rustix::process::{Pid, Signal, kill_process};
+
 use crate::sys;
 
 pub use devices::Rule;
+pub use spare::{make_spare, remove, spare};
 
 /// Where cgroups are.
 const ROOT: &str = "/sys/fs/cgroup";
@@ -95,6 +99,24 @@ pub fn has(path: &str, file: &str) -> bool {
     directory(path).join(file).exists()
 }
 
+/// Kills what is in a cgroup.
+pub fn kill(path: &str) {
+    let own = directory(path);
+    // Since Linux 5.14; older kernels get the slow way.
+    if fs::write(own.join("cgroup.kill"), "1").is_err() {
+        let processes = fs::read_to_string(own.join("cgroup.procs")).unwrap_or_default();
+        for pid in processes.lines().filter_map(|l| l.parse().ok()).filter_map(Pid::from_raw) {
+            let _ = kill_process(pid, Signal::KILL);
+        }
+    }
+}
+
+/// Whether the kernel killed any process of a cgroup for want of memory (`memory.events`, cgroup-v2.rst).
+pub fn ran_out_of_memory(path: &str) -> bool {
+    let events = fs::read_to_string(directory(path).join("memory.events")).unwrap_or_default();
+    events.lines().find_map(|line| line.strip_prefix("oom_kill ")).is_some_and(|count| count != "0")
+}
+
 fn directory(path: &str) -> PathBuf {
     Path::new(ROOT).join(path.trim_start_matches('/'))
 }
@@ -114,10 +136,15 @@ fn read(path: &str) -> String {
 /// What containers may use together, of `/proc/meminfo` after the boot: what is available then but an eighth, from 8 to 256
 /// MiB, which is left for the kernel and for the children of init that create containers. Never less than half of it.
 fn memory_for_containers(meminfo: &str) -> Option<u64> {
-    let line = meminfo.lines().find_map(|line| line.strip_prefix("MemAvailable:"))?;
-    let available = line.split_ascii_whitespace().next()?.parse::<u64>().ok()?.saturating_mul(1024);
+    let available = self::meminfo(meminfo, "MemAvailable:")?;
     let kept = (available / 8).clamp(8 * MIB, 256 * MIB).min(available / 2);
     Some(available - kept)
+}
+
+/// A line of `/proc/meminfo`, in bytes.
+fn meminfo(text: &str, name: &str) -> Option<u64> {
+    let line = text.lines().find_map(|line| line.strip_prefix(name))?;
+    Some(line.split_ascii_whitespace().next()?.parse::<u64>().ok()?.saturating_mul(1024))
 }
 
 /// How many processes and threads the kernel has room for. Small machines run out of memory for them (`threads-max`) before

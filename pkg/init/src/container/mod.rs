@@ -11,7 +11,7 @@ mod confine;
 mod dev;
 mod landlock;
 mod log;
-mod namespace;
+pub mod namespace;
 mod prepare;
 mod propagation;
 mod resources;

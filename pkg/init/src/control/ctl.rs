@@ -107,7 +107,7 @@ fn talk(request: &Request, vsock: Option<(u32, u32)>) -> Result<u8, ClientError>
             std::thread::spawn(move || typist.copy(io::stdin()));
             return program.output(&mut out, &mut io::stderr().lock());
         }
-        Request::Ping | Request::Service { .. } | Request::Power { .. } => {
+        Request::Ping | Request::Debug { .. } | Request::Service { .. } | Request::Power { .. } => {
             client.ask(request, |_: serde_json::Value| Ok(()))?;
         }
     }

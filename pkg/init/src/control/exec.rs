@@ -19,7 +19,7 @@ use serde_json::{Value, json};
 use crate::{container, sys};
 
 /// The exit code when the program could not be executed, as a shell has it.
-const NOT_EXECUTED: u8 = 127;
+pub(super) const NOT_EXECUTED: u8 = 127;
 
 /// Runs it: the container's directory below `/containers`, the socket that gets the terminal or `-`, the program's arguments.
 pub fn run(kind: &str, directory: &str, console: &str, argv: &[&str]) -> ExitCode {
@@ -81,7 +81,7 @@ fn process(mut process: Value, argv: &[&str], terminal: bool) -> Value {
 }
 
 /// Waits for the program, or kills it when this process is asked to end. Its exit code.
-fn wait(pid: Pid) -> u8 {
+pub(super) fn wait(pid: Pid) -> u8 {
     let signals = sys::signal_fd(&[libc::SIGCHLD, libc::SIGTERM]).ok();
     loop {
         match waitpid(Some(pid), WaitOptions::NOHANG) {

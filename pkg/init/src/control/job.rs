@@ -12,7 +12,7 @@ use rustix::io::Errno;
 use rustix::net::{RecvFlags, recv};
 
 use super::link::{self, Part};
-use super::program::{Input, Program, Task, Wish};
+use super::program::{Program, What, Wish};
 use crate::journal::Record;
 
 /// Bytes of a datagram of PID 1's at most.
@@ -48,11 +48,10 @@ impl Job {
         let kind = match request {
             Request::Logs { .. } => Kind::Records(answer, |record, id, session| session.item(id, &record.line())),
             Request::Events { .. } => Kind::Records(answer, |record, id, session| session.item(id, &record.event())),
-            Request::Exec { argv, terminal, .. } => {
-                Kind::Find(answer, Box::new(Wish { task: Task::Exec(argv), window: terminal, input: Input::default() }))
-            }
-            Request::ReadFile { path, .. } => {
-                Kind::Find(answer, Box::new(Wish { task: Task::Read(path), window: None, input: Input::default() }))
+            Request::Exec { argv, terminal, .. } => Kind::Find(answer, Box::new(Wish::new(What::Exec(argv), terminal))),
+            Request::ReadFile { path, .. } => Kind::Find(answer, Box::new(Wish::new(What::Read(path), None))),
+            Request::Debug { container, terminal, .. } => {
+                Kind::Find(answer, Box::new(Wish::new(What::Debug(container), terminal)))
             }
             _ => Kind::Answer(answer),
         };

@@ -26,16 +26,15 @@ pub fn pair() -> io::Result<(OwnedFd, OwnedFd)> {
     Ok(socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, flags, None)?)
 }
 
-/// Where the process of a container is, as PID 1 answers a request to execute something in it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+/// Where the process of a container is, as PID 1 answers a request to execute something in it; empty for the machine.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Whereabouts {
     /// Directory below `/containers`.
     pub kind: String,
     /// The bundle's directory.
     pub directory: String,
-    /// Its first process, whose root is its own.
-    #[serde(default)]
-    pub process: u32,
+    /// Its first process, whose root is its own; none: the machine's.
+    pub pid: Option<i32>,
 }
 
 /// A request at PID 1.

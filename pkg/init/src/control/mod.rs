@@ -2,9 +2,10 @@
 //!
 //! Foreign bytes never reach PID 1. A child, the same binary, holds the lines (a virtio-serial port, a vsock, a unix socket), speaks
 //! the protocol of `bootwright_bundle::control`, and passes on what PID 1 alone can answer (`link`). Programs that are executed in
-//! a service are children of that child (`exec`). PID 1's part is the [`Desk`].
+//! a service are children of that child (`exec`), and so are debug containers (`debug`). PID 1's part is the [`Desk`].
 
 mod ctl;
+mod debug;
 mod desk;
 mod exec;
 mod hatch;
@@ -16,6 +17,7 @@ mod read;
 mod server;
 
 pub use ctl::run as ctl;
+pub use debug::{inside as debug_inside, run as debug};
 pub use desk::Desk;
 pub use exec::run as exec;
 #[cfg(test)]

@@ -3,33 +3,43 @@
 use std::os::fd::OwnedFd;
 use std::process::{Child, Stdio};
 
-use bootwright_bundle::control::{End, Refusal, Session, Stream, WINDOW, Window};
+use bootwright_bundle::control::{DebugContainer, End, Refusal, Session, Stream, WINDOW, Window};
 use rustix::event::{PollFd, PollFlags};
 use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags, Signal, kill_process, pidfd_open};
+use rustix::pty::{OpenptFlags, ioctl_tiocgptpeer, openpt, unlockpt};
 
+use super::debug;
 use super::hatch::Hatch;
 use super::link::Whereabouts;
 use crate::applet;
 
+/// What is to be executed.
+#[derive(Debug)]
+pub enum What {
+    /// A program and its arguments, in a service.
+    Exec(Vec<String>),
+    /// Nothing: a file is read.
+    Read(String),
+    /// A debug container.
+    Debug(DebugContainer),
+}
+
 /// What is to be executed when it is known where, and what has been typed for it already.
 #[derive(Debug)]
 pub struct Wish {
-    /// What it is to do.
-    pub task: Task,
+    what: What,
     /// The size of its terminal, if it is to have one.
     pub window: Option<Window>,
     /// What has been typed.
     pub input: Input,
 }
 
-/// What is done in a container by a child of this one.
-#[derive(Debug)]
-pub enum Task {
-    /// A program and its arguments are executed.
-    Exec(Vec<String>),
-    /// A file is read.
-    Read(String),
+impl Wish {
+    /// Before anything is typed.
+    pub fn new(what: What, window: Option<Window>) -> Self {
+        Self { what, window, input: Input::default() }
+    }
 }
 
 /// What is typed for a program.
@@ -52,12 +62,28 @@ impl Input {
     }
 }
 
+fn failed(what: &str) -> impl FnOnce(std::io::Error) -> Refusal {
+    let what = what.to_owned();
+    move |error| Refusal::new(format!("{what}: {error}"))
+}
+
+/// A terminal: our end and the program's.
+fn terminal() -> std::io::Result<(OwnedFd, OwnedFd)> {
+    let flags = OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC;
+    let ours = openpt(flags)?;
+    unlockpt(&ours)?;
+    let theirs = ioctl_tiocgptpeer(&ours, flags)?;
+    Ok((ours, theirs))
+}
+
 /// A program in a container, as its caller sees it.
 #[derive(Debug)]
 pub struct Program {
     child: Child,
     ended: OwnedFd,
     input: Input,
+    /// Bytes of input that are a debug container's files, and go through a pipe even where there is a terminal.
+    archive: u64,
     stdin: Option<OwnedFd>,
     outputs: [(Stream, Option<OwnedFd>); 2],
     /// Where the terminal is handed over.
@@ -69,41 +95,80 @@ pub struct Program {
 impl Program {
     /// Starts it where PID 1 has said that the container is.
     pub fn start(whereabouts: &[u8], wish: &mut Wish) -> Result<Self, Refusal> {
-        let Wish { task, window, input } = wish;
-        let (window, input) = (*window, std::mem::take(input));
-        let failed = |what: &str| {
-            let what = what.to_owned();
-            move |error: std::io::Error| Refusal::new(format!("{what}: {error}"))
-        };
         let place: Whereabouts =
             serde_json::from_slice(whereabouts).map_err(|error| Refusal::new(format!("PID 1 answered: {error}")))?;
-        let hatch = window.map(|_| Hatch::open()).transpose().map_err(failed("making a terminal"))?;
-        let console = hatch.as_ref().map_or("-".into(), |hatch| hatch.path.to_string_lossy());
-        let process = place.process.to_string();
-        let words = match task {
-            Task::Exec(argv) => {
-                let words = ["exec", &place.kind, &place.directory, &console];
-                words.into_iter().chain(argv.iter().map(String::as_str)).collect()
+        let mut program = match &wish.what {
+            What::Exec(argv) => Self::exec(&place, argv, wish.window.is_some())?,
+            What::Read(path) => {
+                // The machine's root is PID 1's.
+                let process = place.pid.unwrap_or(1).to_string();
+                Self::spawn(&["read", &process, path], None)?
             }
-            Task::Read(path) => vec!["read", &process, path],
+            What::Debug(container) => Self::debug(&place, container, wish.window.is_some())?,
         };
-        let mut command = applet::again(&words);
+        program.input = std::mem::take(&mut wish.input);
+        program.window = wish.window;
+        program.set_size();
+        Ok(program)
+    }
+
+    fn exec(place: &Whereabouts, argv: &[String], terminal: bool) -> Result<Self, Refusal> {
+        let hatch = terminal.then(Hatch::open).transpose().map_err(failed("making a terminal"))?;
+        let console = hatch.as_ref().map_or("-".into(), |hatch| hatch.path.to_string_lossy());
+        let mut words = vec!["exec", &place.kind, &place.directory, &console];
+        words.extend(argv.iter().map(String::as_str));
+        let mut program = Self::spawn(&words, None)?;
+        if terminal {
+            program.stdin = None;
+        }
+        program.terminal = terminal;
+        program.hatch = hatch;
+        Ok(program)
+    }
+
+    fn debug(place: &Whereabouts, container: &DebugContainer, terminal: bool) -> Result<Self, Refusal> {
+        let bound = debug::bound(container)?.to_string();
+        let json = serde_json::to_string(container).map_err(|e| failed("starting the program")(e.into()))?;
+        let process = place.pid.map_or_else(|| "-".to_owned(), |pid| pid.to_string());
+        let terminal = terminal.then(self::terminal).transpose().map_err(failed("making a terminal"))?;
+        let mut program = Self::spawn(&["debug", &process, &bound, &json], terminal)?;
+        program.archive = container.archive;
+        Ok(program)
+    }
+
+    /// Starts a program of ours, whose outputs are pipes or a terminal, given by its two ends.
+    fn spawn(words: &[&str], terminal: Option<(OwnedFd, OwnedFd)>) -> Result<Self, Refusal> {
+        let mut command = applet::again(words);
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).env_clear();
+        let terminal = match terminal {
+            Some((ours, theirs)) => {
+                let again = theirs.try_clone().map_err(failed("making a terminal"))?;
+                command.stdout(theirs).stderr(again);
+                Some(ours)
+            }
+            None => None,
+        };
         let mut child = command.spawn().map_err(failed("starting the program"))?;
         let pid = i32::try_from(child.id()).ok().and_then(Pid::from_raw).ok_or_else(|| Refusal::new("no process"))?;
         let ended = pidfd_open(pid, PidfdFlags::empty()).map_err(|e| failed("watching the program")(e.into()))?;
-        let [stdin, stdout, stderr] = [
-            child.stdin.take().map(OwnedFd::from),
-            child.stdout.take().map(OwnedFd::from),
-            child.stderr.take().map(OwnedFd::from),
-        ];
+        let stdin = child.stdin.take().map(OwnedFd::from);
+        let is_terminal = terminal.is_some();
+        let stdout = terminal.or(child.stdout.take().map(OwnedFd::from));
+        let stderr = child.stderr.take().map(OwnedFd::from);
         for pipe in [&stdin, &stdout, &stderr].into_iter().flatten() {
             rustix::io::ioctl_fionbio(pipe, true).map_err(|e| failed("setting up a pipe")(e.into()))?;
         }
-        let stdin = if window.is_some() { None } else { stdin };
-        let outputs = [(Stream::Stdout, stdout), (Stream::Stderr, stderr)];
-        let terminal = window.is_some();
-        Ok(Self { child, ended, input, stdin, outputs, hatch, terminal, window })
+        Ok(Self {
+            child,
+            ended,
+            input: Input::default(),
+            archive: 0,
+            stdin,
+            outputs: [(Stream::Stdout, stdout), (Stream::Stderr, stderr)],
+            hatch: None,
+            terminal: is_terminal,
+            window: None,
+        })
     }
 
     /// What is worth waiting for.
@@ -158,36 +223,48 @@ impl Program {
     }
 
     fn write(&mut self, id: u32, session: &mut Session) {
-        let bytes = &mut self.input.bytes;
-        let Some(stdin) = &self.stdin else {
-            // Until the terminal is there, input waits; where nobody reads any more, it is thrown away.
-            if self.hatch.is_none() && !bytes.is_empty() {
-                session.grant(id, bytes.len());
-                bytes.clear();
-            }
-            return;
-        };
-        while !bytes.is_empty() {
-            match rustix::io::write(stdin, bytes) {
+        while !self.input.bytes.is_empty() {
+            let bytes = &mut self.input.bytes;
+            let Some(stdin) = &self.stdin else {
+                // Until the terminal is there, input waits; where nobody reads any more, it is thrown away.
+                if self.hatch.is_none() {
+                    session.grant(id, bytes.len());
+                    bytes.clear();
+                }
+                return;
+            };
+            let now = match usize::try_from(self.archive) {
+                Ok(archive @ 1..) => bytes.get(..archive.min(bytes.len())).unwrap_or_default(),
+                _ => &bytes[..],
+            };
+            match rustix::io::write(stdin, now) {
                 Ok(count) => {
                     bytes.drain(..count.min(bytes.len()));
                     session.grant(id, count);
+                    self.passed(count as u64);
                 }
                 Err(Errno::INTR) => {}
                 Err(Errno::AGAIN) => return,
-                Err(_) => {
-                    self.stdin = None;
-                    return;
-                }
+                Err(_) => self.stdin = None,
             }
         }
-        if std::mem::take(&mut self.input.ends) {
-            if self.terminal {
-                // Ctrl-D, which is how a terminal says it.
-                let _ = rustix::io::write(stdin, &[4]);
-            } else {
-                self.stdin = None;
+        if self.hatch.is_none() && std::mem::take(&mut self.input.ends) {
+            match &self.stdin {
+                Some(stdin) if self.terminal && self.archive == 0 => {
+                    // Ctrl-D, which is how a terminal says it.
+                    let _ = rustix::io::write(stdin, &[4]);
+                }
+                _ => self.stdin = None,
             }
+        }
+    }
+
+    /// When the last of the files is on its way, what follows is typed.
+    fn passed(&mut self, count: u64) {
+        let before = self.archive;
+        self.archive = before.saturating_sub(count);
+        if before > 0 && self.archive == 0 && self.terminal {
+            self.stdin = self.outputs[0].1.as_ref().and_then(|terminal| terminal.try_clone().ok());
         }
     }
 

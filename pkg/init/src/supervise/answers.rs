@@ -31,16 +31,15 @@ impl Supervisor {
             Request::Events { follow } => {
                 self.desk.read(reply, &Wanted { events: true, follow, ..Wanted::default() });
             }
-            Request::Exec { service, .. } | Request::ReadFile { service: Some(service), .. } => {
-                match self.whereabouts(&service) {
-                    Ok(whereabouts) => reply.items([whereabouts]),
-                    Err(refusal) => reply.done(Err(refusal)),
-                }
+            Request::ReadFile { service: None, .. } | Request::Debug { service: None, .. } => {
+                reply.items([Whereabouts::default()]);
             }
-            // The machine's own root is PID 1's.
-            Request::ReadFile { service: None, .. } => {
-                reply.items([Whereabouts { kind: String::new(), directory: String::new(), process: 1 }]);
-            }
+            Request::Exec { service, .. }
+            | Request::ReadFile { service: Some(service), .. }
+            | Request::Debug { service: Some(service), .. } => match self.whereabouts(&service) {
+                Ok(whereabouts) => reply.items([whereabouts]),
+                Err(refusal) => reply.done(Err(refusal)),
+            },
             Request::Service { name, order } => reply.done(self.order(&name, order)),
             Request::Power { how } => {
                 let ending = match how {
@@ -91,8 +90,8 @@ impl Supervisor {
         if !runs(i) {
             return Err(Refusal::new(format!("{} `{name}` does not run", unit.kind.word())));
         }
-        let process = process(post.runner.as_ref()).unwrap_or_default();
-        Ok(Whereabouts { kind: unit.kind.directory().to_owned(), directory: unit.directory.clone(), process })
+        let pid = post.runner.as_ref().and_then(Runner::process).map(|pid| pid.as_raw_nonzero().get());
+        Ok(Whereabouts { kind: unit.kind.directory().to_owned(), directory: unit.directory.clone(), pid })
     }
 
     /// Wants something of a service.

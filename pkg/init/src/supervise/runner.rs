@@ -16,7 +16,7 @@ use rustix::process::{Pid, Signal, WaitStatus, kill_process};
 
 use super::unit::Unit;
 use crate::output::{Output, Printed};
-use crate::{applet, container, mounts, sys};
+use crate::{applet, cgroups, container, mounts, report, sys};
 
 /// Bytes that are read from a container's output at a time, so that one that floods leaves room for others.
 const SHARE: usize = 32 * 1024;
@@ -211,19 +211,13 @@ impl Runner {
         } else if self.process == Some(pid) {
             self.process = None;
             let outcome = Outcome::of(status);
-            let starved = outcome == Outcome::Killed(libc::SIGKILL) && self.ran_out_of_memory();
+            let starved =
+                outcome == Outcome::Killed(libc::SIGKILL) && self.inside().is_some_and(cgroups::ran_out_of_memory);
             self.outcome = Some(if starved { Outcome::OutOfMemory } else { outcome });
             true
         } else {
             false
         }
-    }
-
-    /// Whether the kernel killed any of its processes for want of memory (`memory.events`, cgroup-v2.rst).
-    fn ran_out_of_memory(&self) -> bool {
-        let events = self.cgroup_directory().and_then(|c| fs::read_to_string(format!("{c}/memory.events")).ok());
-        let killed = events.as_deref().and_then(|e| e.lines().find_map(|line| line.strip_prefix("oom_kill ")));
-        killed.is_some_and(|count| count != "0")
     }
 
     /// How it ended, when it has.
@@ -273,21 +267,15 @@ impl Runner {
     }
 
     fn kill_cgroup(&self) {
-        let Some(cgroup) = self.cgroup_directory() else { return };
-        // Since Linux 5.14; older kernels get the slow way.
-        if fs::write(Path::new(&cgroup).join("cgroup.kill"), "1").is_err() {
-            let processes = fs::read_to_string(Path::new(&cgroup).join("cgroup.procs")).unwrap_or_default();
-            for pid in processes.lines().filter_map(|l| l.parse().ok()).filter_map(Pid::from_raw) {
-                let _ = kill_process(pid, Signal::KILL);
-            }
+        if let Some(cgroup) = self.inside() {
+            cgroups::kill(cgroup);
         }
     }
 
-    fn cgroup_directory(&self) -> Option<String> {
+    /// Its cgroup, unless it is the root's, which holds init and is not one to kill.
+    fn inside(&self) -> Option<&str> {
         let cgroup = self.cgroup.as_deref()?.trim_matches('/');
-        // The root's cgroup holds init; it is not one to kill.
-        let inside = !cgroup.is_empty() && !cgroup.split('/').any(|part| part == "..");
-        inside.then(|| format!("/sys/fs/cgroup/{cgroup}"))
+        (!cgroup.is_empty() && !cgroup.split('/').any(|part| part == "..")).then_some(cgroup)
     }
 
     /// Ends what is left of the container and gives back what it held.
@@ -298,8 +286,8 @@ impl Runner {
         for kept in [state.join(unit.kind.directory()), state.join("bundles").join(unit.kind.directory())] {
             let _ = fs::remove_dir_all(kept.join(&unit.directory));
         }
-        if let Some(cgroup) = self.cgroup_directory() {
-            let _ = fs::remove_dir(cgroup);
+        if let Some(cgroup) = self.inside() {
+            let _ = fs::remove_dir(report::cgroup_file(cgroup, ""));
         }
     }
 }

@@ -63,7 +63,7 @@ pub struct Client<S> {
 impl<S: Read + Write> Client<S> {
     /// Greets and waits for the answer; what comes before it was meant for another.
     pub fn new(stream: S, nonce: u64) -> Result<Self, ClientError> {
-        let greeting = Greeting { version: VERSION, nonce, init: String::new(), host: String::new() };
+        let greeting = Greeting { version: VERSION, nonce, ..Greeting::default() };
         let frames = std::collections::VecDeque::new();
         let mut client = Self { stream, decoder: Decoder::default(), frames, greeting };
         // Ends what a former caller has sent in part.

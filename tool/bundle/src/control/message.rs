@@ -38,6 +38,8 @@ pub enum Right {
     Logs,
     /// Run programs in services, and read files.
     Exec,
+    /// Run a debug container, which is root of the machine.
+    Debug,
     /// Start, stop and restart services.
     Services,
     /// End the machine.
@@ -48,7 +50,8 @@ pub enum Right {
 
 impl Right {
     /// All of them, in the order in which they are documented.
-    pub const ALL: [Self; 6] = [Self::Status, Self::Logs, Self::Exec, Self::Services, Self::Power, Self::Report];
+    pub const ALL: [Self; 7] =
+        [Self::Status, Self::Logs, Self::Exec, Self::Debug, Self::Services, Self::Power, Self::Report];
 
     /// Its word.
     #[must_use]
@@ -57,6 +60,7 @@ impl Right {
             Self::Status => "status",
             Self::Logs => "logs",
             Self::Exec => "exec",
+            Self::Debug => "debug",
             Self::Services => "services",
             Self::Power => "power",
             Self::Report => "report",
@@ -74,7 +78,7 @@ impl FromStr for Right {
 
 /// The first frame of each side. Whoever calls sends it first, with a number of his choice; the answer repeats the number,
 /// and what came before the answer belongs to nobody.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Greeting {
     /// [`VERSION`] of the sender.
     pub version: u32,
@@ -86,6 +90,9 @@ pub struct Greeting {
     /// The machine's host name, in its answer.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub host: String,
+    /// The machine's architecture, in the kernel's words, in its answer.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub arch: String,
 }
 
 /// A request.
@@ -137,6 +144,17 @@ pub enum Request {
         /// The path.
         path: String,
     },
+    /// Runs a program in files that the caller brings: the first bytes of data to it are those files; then as [`Self::Exec`].
+    Debug {
+        /// The service whose processes, network and IPC it shares; none: the machine's.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        service: Option<String>,
+        /// What it brings.
+        container: DebugContainer,
+        /// A terminal of this size instead of three pipes.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        terminal: Option<Window>,
+    },
     /// Starts, stops or restarts a service, and is answered when that is done.
     Service {
         /// The service.
@@ -162,11 +180,28 @@ impl Request {
             Self::Status | Self::Events { .. } => Right::Status,
             Self::Logs { .. } => Right::Logs,
             Self::Exec { .. } | Self::ReadFile { .. } => Right::Exec,
+            Self::Debug { .. } => Right::Debug,
             Self::Service { .. } => Right::Services,
             Self::Power { .. } => Right::Power,
             Self::BootReport => Right::Report,
         })
     }
+}
+
+/// A container that is brought to a machine and leaves nothing there.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct DebugContainer {
+    /// Bytes of its files as a cpio archive (newc).
+    pub archive: u64,
+    /// Bytes of memory that they take when they are unpacked.
+    pub memory: u64,
+    /// The program and its arguments.
+    pub argv: Vec<String>,
+    /// Its environment.
+    pub env: Vec<String>,
+    /// Its directory.
+    pub cwd: String,
 }
 
 /// What to do with a service.
@@ -437,6 +472,14 @@ mod tests {
             (
                 Request::ReadFile { service: None, path: "/etc/hostname".into() },
                 r#"{"op":"read-file","path":"/etc/hostname"}"#,
+            ),
+            (
+                Request::Debug {
+                    service: None,
+                    container: DebugContainer { archive: 512, memory: 4096, ..DebugContainer::default() },
+                    terminal: None,
+                },
+                r#"{"op":"debug","container":{"archive":512,"memory":4096,"argv":[],"env":[],"cwd":""}}"#,
             ),
             (Request::Power { how: Power::Reboot }, r#"{"op":"power","how":"reboot"}"#),
         ] {

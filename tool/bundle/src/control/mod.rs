@@ -16,8 +16,8 @@ mod show;
 pub use client::{Answer, Client, ClientError};
 pub use frame::{Decoder, FRAME, Frame, FrameKind};
 pub use message::{
-    Control, End, Event, FILE, Greeting, LogLine, Order, Phase, Power, Refusal, Report, Request, Right, State,
-    UnitReport, UnitStatus, VERSION, Window,
+    Control, DebugContainer, End, Event, FILE, Greeting, LogLine, Order, Phase, Power, Refusal, Report, Request, Right,
+    State, UnitReport, UnitStatus, VERSION, Window,
 };
 pub use program::{Program, Typist};
 pub use session::{Heard, Session, WINDOW};

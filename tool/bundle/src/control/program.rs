@@ -45,6 +45,13 @@ impl Program {
 
     /// Passes its output on until it has ended; its exit code.
     pub fn output(mut self, stdout: &mut impl Write, stderr: &mut impl Write) -> Result<u8, ClientError> {
+        let ended = self.pass_on(stdout, stderr);
+        // However it has ended: whoever waits to type waits in vain.
+        self.typist.granted(None);
+        ended
+    }
+
+    fn pass_on(&mut self, stdout: &mut impl Write, stderr: &mut impl Write) -> Result<u8, ClientError> {
         loop {
             let (_, answer) = self.client.answer()?;
             match &answer {
@@ -58,10 +65,7 @@ impl Program {
                 }
                 Answer::Grant(more) => self.typist.granted(Some(*more)),
                 Answer::End(End { error: Some(refusal), .. }) => return Err(refusal.clone().into()),
-                Answer::End(End { code, .. }) => {
-                    self.typist.granted(None);
-                    return Ok(code.unwrap_or(0));
-                }
+                Answer::End(End { code, .. }) => return Ok(code.unwrap_or(0)),
                 Answer::Item(_) => {}
             }
             // Not by the client: two that write to one stream would write into each other's frames.
@@ -139,7 +143,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{Heard, Session};
+    use super::super::{Heard, Refusal, Session};
     use super::*;
     use std::thread;
 
@@ -178,6 +182,36 @@ mod tests {
                 session.grant(ID, now.len());
             }
         }
+    }
+
+    #[test]
+    fn who_types_at_a_program_that_is_refused_does_not_wait_for_ever() {
+        let (ours, mut theirs) = UnixStream::pair().unwrap();
+        let machine = thread::spawn(move || {
+            let mut session = Session::default();
+            let mut bytes = [0; 1000];
+            while let Ok(count @ 1..) = theirs.read(&mut bytes) {
+                let mut heard = Vec::new();
+                session.take(&bytes[..count], |h| heard.push(h));
+                for h in heard {
+                    match h {
+                        Heard::Greeting(greeting) => session.greet(greeting.nonce, "0", "test"),
+                        _ => session.end(ID, &End { error: Some(Refusal::new("no")), code: None }),
+                    }
+                }
+                theirs.write_all(session.pending()).unwrap();
+                session.sent(usize::MAX);
+            }
+        });
+        let client = Client::new(ours.try_clone().unwrap(), 77).unwrap();
+        let request = Request::Exec { service: "web".into(), argv: vec!["cat".into()], terminal: None };
+        let program = Program::start(client, ours, &request).unwrap();
+        let typist = program.typist();
+        let output = thread::spawn(move || program.output(&mut Vec::new(), &mut Vec::new()));
+        assert!(!typist.type_bytes(&vec![b'x'; 5 * WINDOW]).unwrap());
+        assert!(matches!(output.join().unwrap(), Err(ClientError::Refused(_))));
+        drop(typist);
+        machine.join().unwrap();
     }
 
     #[test]

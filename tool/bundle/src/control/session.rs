@@ -116,7 +116,8 @@ impl Session {
 
     /// Answers a greeting.
     pub fn greet(&mut self, nonce: u64, init: &str, host: &str) {
-        let greeting = Greeting { version: VERSION, nonce, init: init.to_owned(), host: host.to_owned() };
+        let arch = std::env::consts::ARCH.to_owned();
+        let greeting = Greeting { version: VERSION, nonce, init: init.to_owned(), host: host.to_owned(), arch };
         self.json(FrameKind::Hello, 0, &greeting);
     }
 

@@ -7,7 +7,9 @@ use std::path::{Path, PathBuf};
 
 use bootwright_formats::Format;
 use bootwright_oci::registry::fetch_text;
-use bootwright_oci::{Content, FetchOptions, Fetcher, LoadedImage, Platform, PlatformError, Reference, Store};
+use bootwright_oci::{
+    Content, FetchOptions, Fetcher, Image, LoadedImage, Platform, PlatformError, Reference, Store, Tree,
+};
 use bootwright_rootfs::{Layout, Machine};
 use bootwright_spec::{
     ContainerConfig, Diagnostic, Diagnostics, Input, Severity, Sources, Span, Spanned, Spec, Volume, VolumeFormat,
@@ -90,6 +92,19 @@ impl<'a> Composer<'a> {
     /// The store.
     pub fn store(&self) -> &Store {
         &self.store
+    }
+
+    /// One image and its files; paths and packages are relative to this process's directory.
+    pub fn image(&self, name: &str) -> Result<(Image, Tree), Failure> {
+        let mut name = name.to_owned();
+        if name.starts_with(PACKAGE) {
+            let platform = self.platform.clone();
+            let builder = pkg::builder(self.global, &self.store, platform, self.images.offline, self.printer)?;
+            name = builder.resolve(&name, Path::new(""))?;
+        }
+        let image = Fetcher::new(&self.store, self.options(self.platform.clone())?).fetch(&name, self.printer)?;
+        let tree = self.store.flatten(&image, self.printer)?;
+        Ok((image, tree))
     }
 
     /// Assembles the machine; what does not stop it is said from `least` on.

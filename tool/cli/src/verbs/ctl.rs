@@ -35,6 +35,13 @@ pub struct Args {
 
 #[derive(Debug, clap::Subcommand)]
 enum What {
+    #[command(flatten)]
+    Ask(Ask),
+    Debug(super::debug::Args),
+}
+
+#[derive(Debug, clap::Subcommand)]
+enum Ask {
     /// Which containers there are, and what they do
     Status,
     /// What containers have printed, and init has said
@@ -59,12 +66,8 @@ enum What {
     },
     /// Run a program in a service
     Exec {
-        /// With a terminal [default: when standard input and output are terminals]
-        #[arg(short, long)]
-        terminal: bool,
-        /// Without a terminal
-        #[arg(short = 'T', long, conflicts_with = "terminal")]
-        no_terminal: bool,
+        #[command(flatten)]
+        tty: Tty,
         service: String,
         #[arg(required = true, trailing_var_arg = true, allow_hyphen_values = true)]
         command: Vec<String>,
@@ -87,16 +90,40 @@ enum What {
     },
 }
 
+/// Whether a program has a terminal.
+#[derive(Debug, clap::Args)]
+pub struct Tty {
+    /// With a terminal [default: when standard input and output are terminals]
+    #[arg(short, long)]
+    terminal: bool,
+    /// Without a terminal
+    #[arg(short = 'T', long, conflicts_with = "terminal")]
+    no_terminal: bool,
+}
+
+impl Tty {
+    /// The size of the terminal that it is to have.
+    pub fn window(&self) -> Option<Window> {
+        let people = io::stdin().is_terminal() && io::stdout().is_terminal();
+        let size = || bootwright_machine::window().unwrap_or(Window { columns: 80, rows: 24 });
+        ((self.terminal || people) && !self.no_terminal).then(size)
+    }
+}
+
 impl Args {
     pub fn run(self, global: &Global, printer: &Printer) -> Result<u8, Failure> {
         let stream = connect(&self.machine, &global.cache_directory()?)?;
         let machine = self.machine;
-        self.what.run(stream, printer).map_err(|error| failure(error, &machine))
+        let client = greet(&stream, GREETING).map_err(|error| failure(error, &machine))?;
+        match self.what {
+            What::Debug(args) => args.run(client, stream, &machine, (global, printer)),
+            What::Ask(ask) => ask.run(client, stream, printer).map_err(|error| failure(error, &machine)),
+        }
     }
 }
 
 /// Whose fault it is, and what to do.
-fn failure(error: ClientError, machine: &str) -> Failure {
+pub fn failure(error: ClientError, machine: &str) -> Failure {
     let late = |error: &io::Error| matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut);
     match error {
         ClientError::Refused(refusal) => {
@@ -113,9 +140,8 @@ fn failure(error: ClientError, machine: &str) -> Failure {
     }
 }
 
-impl What {
-    fn run(self, stream: UnixStream, printer: &Printer) -> Result<u8, ClientError> {
-        let mut client = greet(&stream, GREETING)?;
+impl Ask {
+    fn run(self, mut client: Client<UnixStream>, stream: UnixStream, printer: &Printer) -> Result<u8, ClientError> {
         let service = |name, order| Request::Service { name, order };
         match self {
             Self::Status => {
@@ -132,9 +158,8 @@ impl What {
                 lines(&mut client, &request, printer.json(), log_line)?;
             }
             Self::Events { follow } => lines(&mut client, &Request::Events { follow }, printer.json(), event_line)?,
-            Self::Exec { terminal, no_terminal, service, command } => {
-                let people = io::stdin().is_terminal() && io::stdout().is_terminal();
-                return exec(client, stream, service, command, (terminal || people) && !no_terminal);
+            Self::Exec { tty, service, command } => {
+                return exec(client, stream, Request::Exec { service, argv: command, terminal: tty.window() });
             }
             Self::Restart { service: name } => done(&mut client, &service(name, Order::Restart))?,
             Self::Stop { service: name } => done(&mut client, &service(name, Order::Stop))?,
@@ -184,21 +209,13 @@ fn lines<T: Serialize + DeserializeOwned>(
     }
 }
 
-fn exec(
-    client: Client<UnixStream>,
-    stream: UnixStream,
-    service: String,
-    argv: Vec<String>,
-    terminal: bool,
-) -> Result<u8, ClientError> {
-    let size = || bootwright_machine::window().unwrap_or(Window { columns: 80, rows: 24 });
-    let terminal = terminal.then(size);
-    let request = Request::Exec { service, argv, terminal };
+fn exec(client: Client<UnixStream>, stream: UnixStream, request: Request) -> Result<u8, ClientError> {
+    let terminal = matches!(request, Request::Exec { terminal: Some(_), .. });
     let program = Program::start(client, stream, &request)?;
     // Given back when this is dropped.
-    let _raw = terminal.and_then(|_| RawTerminal::new());
+    let _raw = terminal.then(RawTerminal::new);
     let typist = program.typist();
-    if terminal.is_some() {
+    if terminal {
         let typist = program.typist();
         on_resize(move |window| drop(typist.resize(window)));
     }

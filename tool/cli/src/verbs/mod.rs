@@ -6,6 +6,7 @@ mod check;
 mod completion;
 mod compose;
 mod ctl;
+mod debug;
 mod pkg;
 mod run;
 mod schema;

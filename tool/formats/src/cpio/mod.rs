@@ -7,10 +7,12 @@
 
 mod format;
 mod reader;
+mod tree;
 mod writer;
 
 pub use format::{Header, MAGIC, NAME_MAX, PATH_MAX, TRAILER, entry_size};
 pub use reader::{Entry, ReadError, Reader};
+pub use tree::TreeArchive;
 pub use writer::Writer;
 
 /// File type bits of [`Header::mode`].

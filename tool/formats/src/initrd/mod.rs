@@ -23,6 +23,7 @@ mod stored;
 pub(crate) use limits::misfits;
 pub use pack::SEGMENT_KIND;
 pub(crate) use pack::{Packed, pack};
+pub(crate) use plan::header;
 pub use reader::{Member, ReadInitrdError, read_initrd};
 pub(crate) use stored::Stored;
 

@@ -134,7 +134,7 @@ fn segment<'m>(machine: &'m Machine, links: &Links<'m>, component: usize, owned:
 }
 
 /// A node's header, but for inode number, links and size.
-pub(super) fn header(node: &Node) -> Header {
+pub(crate) fn header(node: &Node) -> Header {
     let (kind, rdev_major, rdev_minor) = match node.kind {
         Kind::Directory => (kind::DIRECTORY, 0, 0),
         Kind::File(_) | Kind::HardLink(_) => (kind::FILE, 0, 0),

@@ -1,7 +1,7 @@
 //! The machines that run, by name: links in a directory of the cache, each to the control socket of one.
 //!
 //! A socket lies in a temporary directory, because the path of a socket must be short. What a run that was killed has left
-//! behind is a link to a socket on which nobody listens; it is taken away by the next one who looks.
+//! behind is a link to a socket on which nobody listens; both are taken away by the next one who looks.
 
 use std::fs;
 use std::io;
@@ -57,7 +57,7 @@ impl Machines {
                 Ok(_) => true,
                 Err(error) => {
                     if matches!(error.kind(), io::ErrorKind::ConnectionRefused | io::ErrorKind::NotFound) {
-                        let _ = fs::remove_file(entry.path());
+                        forget(&entry.path());
                     }
                     false
                 }
@@ -83,6 +83,14 @@ fn short(link: &Path) -> PathBuf {
     fs::read_link(link).unwrap_or_else(|_| link.to_owned())
 }
 
+/// Takes away what a run that was killed has left behind: the link, the socket, and the directory that was made for it.
+fn forget(link: &Path) {
+    let socket = short(link);
+    let _ = fs::remove_file(link);
+    let _ = fs::remove_file(&socket);
+    let _ = socket.parent().map(fs::remove_dir);
+}
+
 impl Drop for Listed {
     fn drop(&mut self) {
         let _ = fs::remove_file(&self.link);
@@ -97,7 +105,8 @@ pub fn connect(machine: &str, cache: &Path) -> Result<UnixStream, Error> {
             .and_then(|(cid, port)| Some((cid.parse().ok()?, port.parse().ok()?)))
             .ok_or(Error::Conflict("a machine by vsock is `vsock:CID:PORT`, two numbers"))?;
         // A stream is a stream: what is called on it does not ask what carries it.
-        return sys::connect_vsock(cid, port).map(UnixStream::from).map_err(Error::file("connect to", machine));
+        let connected = sys::connect_vsock(cid, port).map(UnixStream::from);
+        return connected.map_err(|source| Error::Vsock { machine: machine.to_owned(), source });
     }
     if machine.contains('/') {
         return UnixStream::connect(machine).map_err(Error::file("connect to", machine));
@@ -133,7 +142,9 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let machines = Machines::of(dir.path());
         assert!(machines.running().is_empty());
-        let sockets = ["a", "b", "dead"].map(|name| dir.path().join(name));
+        fs::create_dir(dir.path().join("made")).unwrap();
+        let sockets = ["a", "b", "made/dead"].map(|name| dir.path().join(name));
+        drop(UnixListener::bind(&sockets[2]).unwrap());
         let listeners: Vec<UnixListener> = sockets[..2].iter().map(|path| UnixListener::bind(path).unwrap()).collect();
         let first = machines.enter("web", &sockets[0]).unwrap();
         let second = machines.enter("web", &sockets[1]).unwrap();
@@ -143,10 +154,14 @@ mod tests {
         let error = machines.connect("wbe").unwrap_err();
         assert_eq!(error.hint().unwrap(), "those that run are `web`, `web-2`");
         assert!(!dir.path().join("machines/old").is_symlink(), "nobody listens there");
+        assert!(!dir.path().join("made").exists(), "what was made for it");
         drop((first, second, listeners));
         assert!(machines.running().is_empty());
         assert!(machines.connect("web").unwrap_err().hint().unwrap().contains("bootwright run"));
         connect("vsock:x", dir.path()).unwrap_err();
+        // Nobody's address; a host without vsock has no such family of sockets.
+        let error = connect("vsock:4294967294:1", dir.path()).unwrap_err();
+        assert!(error.hint().unwrap().contains("control: {vsock: PORT}"), "{error}");
         connect("../a", dir.path()).unwrap_err();
     }
 }

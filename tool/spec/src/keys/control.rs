@@ -8,6 +8,7 @@ static RIGHTS: &[(&str, &str)] = &[
     ("status", "see which containers run"),
     ("logs", "read logs"),
     ("exec", "run programs in services"),
+    ("debug", "run a debug container, which is root of the machine"),
     ("services", "start, stop and restart services"),
     ("power", "power off and reboot"),
     ("report", "read the boot report"),
