@@ -4,7 +4,7 @@ use std::fs;
 use std::process::Command;
 use std::time::Instant;
 
-use bootwright_test::{Built, Entry, Story, file, interrupted_test_verb, repository, run, test_verb};
+use bootwright_test::{Built, Entry, ImageBuilder, Story, file, interrupted_test_verb, repository, run, test_verb};
 use serde_json::Value;
 
 /// The directory's disk keeps what one boot writes for the next.
@@ -232,6 +232,29 @@ fn a_signal_ends_the_machines_in_order() {
     assert_eq!(run.code, Some(130), "{}\n{}", run.console, run.notes);
     assert!(run.notes.contains("pressed the power button of every machine"), "{}", run.notes);
     for text in ["skip story: one (", "     ok   boots, ", "     skip console `never`: interrupted", "1 machine, "] {
+        assert!(run.console.contains(text), "no {text:?} in\n{}", run.console);
+    }
+}
+
+/// An init that has no control channel: what looks at it from outside goes on, what would ask it says why it cannot.
+#[test]
+fn a_foreign_init_is_seen_from_outside() {
+    let script = "#!/bin/busybox sh\nexec > /dev/console 2>&1\necho foreign and up\n/bin/busybox sleep 25\n\
+                  exec /bin/busybox poweroff -f\n";
+    let tests = "tests:\n  - name: foreign\n    memory: 256M\n    ready: foreign and up\n    checks:\n      \
+                 - {console: foreign}\n      - {file: {path: /etc/hostname}, within: 1s}\n";
+    let story = Story::new();
+    let image = ImageBuilder::busybox().directory("dev", 0o755).file("init", 0o755, script).write(story.dir(), "init");
+    let kernel = "kernel:\n  image: \"@pkg:REPO/kernel/debian/cloud\"\n  cmdline: \"console=ttyS0 quiet panic=-1\"\n";
+    let built = story.head(&format!("{kernel}init:\n  - {image:?}\n{tests}")).build();
+    let run = test_verb(&["-v", "--spec", built.file(".yml").to_str().unwrap(), built.prefix().to_str().unwrap()]);
+    assert_eq!(run.code, Some(1), "{}\n{}", run.console, run.notes);
+    for text in [
+        "     ok   boots, ",
+        "     ok   console `foreign`, ",
+        "FAIL file /etc/hostname: it needs the control channel, where nobody answers: its init is not bootwright's\n",
+        "     ok   powers off, ",
+    ] {
         assert!(run.console.contains(text), "no {text:?} in\n{}", run.console);
     }
 }

@@ -48,6 +48,21 @@ fn one_stream_goes_to_a_file_or_to_standard_output() {
     assert_ne!(desk.read("docker.tar"), file);
 }
 
+/// Its own description, which `files: metadata` puts into a machine, included.
+#[test]
+fn what_is_asked_of_a_machine_does_not_change_it() {
+    let desk = Desk::with_machine();
+    let spec = format!("{SPEC}files: [{{path: etc/spec, metadata: yaml}}]\n");
+    desk.write("plain.yml", spec.clone());
+    let tests = "tests: [{name: a, memory: 96M, formats: [iso], checks: [{console: up}]}]\n";
+    desk.write("tested.yml", format!("{spec}{tests}"));
+    desk.ok("build --format tar,kernel+initrd --name plain plain.yml");
+    desk.ok("build --format tar,kernel+initrd --name tested tested.yml");
+    for ending in [".tar", "-kernel", "-initrd.img", "-cmdline"] {
+        assert_eq!(desk.read(&format!("plain{ending}")), desk.read(&format!("tested{ending}")), "{ending}");
+    }
+}
+
 #[test]
 fn exit_codes_say_whose_fault_it_is() {
     let desk = Desk::with_machine();
