@@ -84,8 +84,9 @@ impl Loader {
     /// Loads what the devices want that there are.
     pub fn coldplug(&mut self) -> Report {
         let mut report = Report::default();
+        let mut known = BTreeSet::new();
         for _ in 0..ROUNDS {
-            let wanted: BTreeSet<String> = device_aliases().difference(&self.asked).cloned().collect();
+            let wanted: BTreeSet<String> = device_aliases(&mut known).difference(&self.asked).cloned().collect();
             if wanted.is_empty() {
                 break;
             }
@@ -244,18 +245,23 @@ fn first_time(module: &str) -> bool {
     }
 }
 
-/// The modaliases of all devices on buses and in classes.
-fn device_aliases() -> BTreeSet<String> {
+/// The modaliases of all devices on buses and in classes, but for those known, who become more.
+fn device_aliases(known: &mut BTreeSet<PathBuf>) -> BTreeSet<String> {
     let mut aliases = BTreeSet::new();
     for (root, below) in [("/sys/bus", "devices"), ("/sys/class", "")] {
         for bus in entries(Path::new(root)) {
             for device in entries(&bus.join(below)) {
+                // There are hundreds, and the way to each leads over links.
+                if known.contains(&device) {
+                    continue;
+                }
                 if let Ok(alias) = fs::read_to_string(device.join("modalias")) {
                     let alias = alias.trim_end();
                     if !alias.is_empty() {
                         aliases.insert(alias.to_owned());
                     }
                 }
+                known.insert(device);
             }
         }
     }

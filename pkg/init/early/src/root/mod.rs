@@ -53,14 +53,15 @@ pub fn enter(cmdline: &Cmdline, consoles: &mut Consoles) -> Result<Infallible, R
         consoles.say(&trouble);
     }
     let mut loader = Loader::new(cmdline);
-    say(consoles, &loader.coldplug());
-    for console in &cmdline.consoles {
-        consoles.add(console);
-    }
 
     let Found { device, place, image } = match File::open(ROOT_IMAGE) {
+        // Such an initrd has no module for a device.
         Ok(file) => in_initrd(&file, id, &mut loader, consoles)?,
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            say(consoles, &loader.coldplug());
+            for console in &cmdline.consoles {
+                consoles.add(console);
+            }
             let id = id.ok_or(RootError::NotNamed)?;
             let (wait, mut devices) = (cmdline.root_wait, Devices::default());
             match devices.wait_for(id, wait, uevents.as_ref(), &mut loader, consoles) {
