@@ -5,7 +5,7 @@
 //! end of the machine. Like init it is single-threaded and has no panic path; unlike init it knows no containers, and so is
 //! small.
 
-#![cfg_attr(test, allow(clippy::indexing_slicing, reason = "a test may panic"))]
+#![cfg_attr(test, allow(clippy::indexing_slicing, clippy::expect_used, reason = "a test may panic"))]
 
 mod cmdline;
 mod console;
