@@ -117,7 +117,7 @@ fn what_is_wrong_with_a_package_has_a_place() {
       |
     3 | cargo: {package: 7x, libc: dietlibc}
       |                      ^^^^ not a key of `cargo`
-      = hint: allowed here: `bin`, `features`, `links`, `package`, `path`, `profile`, `target`
+      = hint: allowed here: `bin`, `features`, `links`, `package`, `path`, `pie`, `profile`, `target`
 
     error: `bad` has 4 problems in its `build.yml`
     ");
