@@ -161,8 +161,8 @@ impl Running {
 
     /// Waits for the line that says that the services run.
     #[track_caller]
-    pub fn is_ready(&self) -> String {
-        self.sees(words::READY)
+    pub fn is_ready(&self) {
+        self.sees(words::READY);
     }
 
     /// Waits until the services run, or the machine has ended without.
