@@ -21,17 +21,18 @@ TEST_NEEDS  := docker-registry skopeo apache2-utils openssl cpio lz4 zstd xz-uti
 LINT_NEEDS  := python3-venv
 
 # Boot tests that `make test` leaves to a target of their own: every format on every firmware, and what needs a compiled kernel.
-FORMAT_STORIES := bios formats root_image uki verity
+FORMAT_STORIES := formats
 KERNEL_STORIES := tiny
 # All other tests outside of the sources, by name.
 TESTS := $(filter-out $(FORMAT_STORIES) $(KERNEL_STORIES), \
-           $(notdir $(basename $(wildcard */*/tests/*.rs test/tests/*.rs)) $(patsubst %/main.rs,%,$(wildcard */*/tests/*/main.rs))))
+           $(notdir $(basename $(wildcard */*/tests/*.rs test/tests/*.rs)) \
+                    $(patsubst %/main.rs,%,$(wildcard */*/tests/*/main.rs test/tests/*/main.rs))))
 
 # Property tests try the same cases on every run: a change is judged by what it does, not by luck. Others are tried by hand with
 # another number, and by the fuzzers.
 export PROPTEST_RNG_SEED ?= 1
 
-.PHONY: all tool packages demo test test-formats test-kernel lint fmt docs loader bench fuzz setup-build setup-image setup-kernel setup-run setup-test \
+.PHONY: all tool packages demo test test-formats test-kernel kernel-ahead lint fmt docs loader bench fuzz setup-build setup-image setup-kernel setup-run setup-test \
         setup-lint clean
 
 all: tool
@@ -78,6 +79,10 @@ test: tool setup-test
 # CI runs it after `make test`.
 test-formats: tool setup-test
 	$(CARGO_TEST) $(FORMAT_STORIES:%=--test %)
+
+# Compiles kernel/tiny for `test-kernel`, with what other work leaves of the processors.
+kernel-ahead: tool setup-test
+	BOOTWRIGHT_CACHE=target/boot-tests/store nice -n 19 $(BOOTWRIGHT) pkg build kernel/tiny
 
 # The stories of kernel/tiny, which has to be compiled first: ten minutes on two cores.
 test-kernel: tool setup-test
