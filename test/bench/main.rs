@@ -1,5 +1,5 @@
 //! What the README and the closing notes quote: sizes, smallest memory, time to the first service, cost of builds, of
-//! `examples/minimal.yml`; and, when they are asked for by name, kinds of root side by side, each format, our squashfs beside
+//! `examples/minimal.yml`; and, when they are asked for by name, kinds of root side by side, each format, services, our squashfs beside
 //! `mksquashfs`, and the true floor of each kind of root.
 //!
 //! Boots are compared with the same kernel and flags going into a bare static init, in turns (A B A B), because the load
@@ -12,6 +12,7 @@ mod cpio;
 mod floors;
 mod formats;
 mod roots;
+mod services;
 mod squashfs;
 
 use std::process::ExitCode;
@@ -23,13 +24,14 @@ fn main() -> ExitCode {
         first => {
             let runs = std::env::var("RUNS").ok().and_then(|n| n.parse().ok()).unwrap_or(5);
             let asked: Vec<_> = first.into_iter().chain(arguments).collect();
-            let parts: [(&str, &dyn Fn()); 8] = [
+            let parts: [(&str, &dyn Fn()); 9] = [
                 ("sizes", &boot::sizes),
                 ("memory", &boot::smallest_memory),
                 ("boot", &|| boot::first_service(runs)),
                 ("build", &|| build::costs(runs)),
                 ("roots", &|| roots::roots(runs)),
                 ("formats", &formats::formats),
+                ("services", &|| services::services(runs)),
                 ("squashfs", &|| squashfs::squashfs(runs)),
                 ("floors", &floors::floors),
             ];

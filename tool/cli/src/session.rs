@@ -46,7 +46,9 @@ impl Global {
     pub fn cache_directory(&self) -> Result<PathBuf, Failure> {
         // An empty variable is one that is not set.
         if let Some(cache) = self.cache.as_ref().filter(|cache| !cache.is_empty()) {
-            return Ok(PathBuf::from(cache));
+            // Programs that work elsewhere get paths below it.
+            return std::path::absolute(cache)
+                .map_err(|e| Failure::usage(format!("`--cache {}`: {e}", cache.display())));
         }
         let set = |name: &str| std::env::var_os(name).filter(|v| !v.is_empty()).map(PathBuf::from);
         set("XDG_CACHE_HOME")
@@ -80,5 +82,26 @@ impl Global {
         }
         options.ca_files.clone_from(&self.cert_file);
         Ok(options)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::Parser;
+
+    #[derive(Debug, Parser)]
+    struct Command {
+        #[command(flatten)]
+        global: Global,
+    }
+
+    #[test]
+    fn the_cache_is_found_from_everywhere() {
+        for (given, ends) in [("store", "store"), ("./a/store", "a/store"), ("/a/store", "/a/store")] {
+            let command = Command::try_parse_from(["bootwright", "--cache", given]).unwrap();
+            let found = command.global.cache_directory().unwrap();
+            assert!(found.is_absolute() && found.ends_with(ends), "{}", found.display());
+        }
     }
 }
