@@ -24,6 +24,7 @@ mod publish;
 mod qmp;
 mod run;
 mod session;
+mod shown;
 mod svg;
 mod sys;
 mod terminal;

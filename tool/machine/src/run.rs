@@ -5,8 +5,6 @@
 
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
-use std::sync::Mutex;
-use std::sync::PoisonError;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -19,6 +17,7 @@ use crate::choose::choose;
 use crate::console::{Command, Escape, HELP, Keyboard};
 use crate::control::Machines;
 use crate::guest::{End, Guest, Limits, Stop};
+use crate::shown::Shown;
 use crate::{Accelerator, Console, Error, MachineConfig, Outcome};
 
 /// How long what is typed may wait for the machine to take it.
@@ -65,13 +64,9 @@ fn attempt(
         .map(|(read, write)| (write, read))
         .map_err(|e| Error::system("make a pipe")(e.into()))?;
     let keyboard = console.keyboard();
-    let console = &Mutex::new(console);
+    let console = &Shown::new(console);
     // A terminal that takes nothing at the moment must not hold up a signal.
-    let notice = &|line: &str| {
-        if let Ok(mut console) = console.try_lock() {
-            console.notice(line);
-        }
-    };
+    let notice = &|line: &str| console.notice(line);
     let shared = &*guest.shared();
     let typist = &guest.typist();
     let qmp = &guest.qmp().clone();
@@ -81,7 +76,7 @@ fn attempt(
         scope.spawn(|| {
             while let Some(bytes) = shared.next_output() {
                 // A terminal that is gone must not end the machine: it is SIGHUP's business.
-                let _ = console.lock().unwrap_or_else(PoisonError::into_inner).output(&bytes);
+                let _ = console.output(&bytes);
             }
         });
         if let Some(keyboard) = keyboard {

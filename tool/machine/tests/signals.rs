@@ -101,8 +101,8 @@ fn a_machine_dies_with_us_even_when_nobody_can_tell_it() {
 #[test]
 fn a_person_types_and_gives_commands() {
     let program = format!("{} --exact program --nocapture", env::current_exe().unwrap().display());
-    let mut child = Command::new("script")
-        .args(["-qec", &program, "/dev/null"])
+    let mut child = Command::new("timeout")
+        .args(["60", "script", "-qec", &program, "/dev/null"])
         .env("BOOTWRIGHT_TEST_SCRIPT", "connect Linux echo serve")
         .env("BOOTWRIGHT_TEST_TERMINAL", "1")
         .stdin(Stdio::piped())
