@@ -2,8 +2,8 @@
 //!
 //! An initrd holds [`run`] as `/init`, the modules that reach the root, and perhaps the root image itself. Everything that both
 //! programs do is here once: the consoles, the kernel's command line, the check of the manifest, modules, device events and the
-//! end of the machine. Like init it is single-threaded and has no panic path; unlike init it knows no containers, and so is
-//! small.
+//! end of the machine. Like init it has one thread, except while modules are loaded, and no panic path; unlike init it knows no
+//! containers, and so is small.
 
 #![cfg_attr(test, allow(clippy::indexing_slicing, clippy::expect_used, reason = "a test may panic"))]
 

@@ -2,8 +2,10 @@
 //!
 //! Devices are asked once for their modaliases, then again until no new ones appear (a bus driver's loading makes its
 //! devices), and afterwards by uevent. The kernel asks through its modprobe, which is this binary. A module that the
-//! builder left out is named by `modules.left-out`, so that the machine can say what it misses.
+//! builder left out is named by `modules.left-out`, so that the machine can say what it misses. Modules that do not need each
+//! other are loaded side by side where there are processors for it.
 
+mod lanes;
 mod pattern;
 mod tables;
 
@@ -119,14 +121,11 @@ impl Loader {
         if !names.is_empty() {
             let modules = tables::Modules::read(self.open("modules.dep"), self.open("modules.softdep"));
             let mut batch = Batch { start: uptime(), ..Batch::default() };
-            for path in modules.plan(names.iter().filter(|n| modules.has(n))) {
-                let before = report.loaded;
-                self.load(&path, &mut report);
-                if report.loaded > before && batch.names.len() < BATCH_NAMES {
-                    batch.names.push(tables::name_of(&path));
-                }
+            for wave in modules.plan(names.iter().filter(|n| modules.has(n))) {
+                batch.names.append(&mut self.load(wave, &mut report));
             }
             batch.end = uptime();
+            batch.names.truncate(BATCH_NAMES);
             if !batch.names.is_empty() && self.batches.len() < BATCHES {
                 self.batches.push(batch);
             }
@@ -148,19 +147,33 @@ impl Loader {
         }
     }
 
-    fn load(&mut self, path: &str, report: &mut Report) {
-        let name = tables::name_of(path);
-        if self.loaded.contains(&name) || self.blacklist.contains(&name) {
-            return;
+    /// Loads modules that do not need each other. Names of those that were loaded.
+    fn load(&mut self, mut wave: Vec<String>, report: &mut Report) -> Vec<String> {
+        wave.retain(|path| {
+            let name = tables::name_of(path);
+            !self.loaded.contains(&name) && !self.blacklist.contains(&name)
+        });
+        // Network interfaces are numbered in the order in which their drivers come, which is to be the same on every boot.
+        let (network, others): (Vec<String>, Vec<String>) = wave.into_iter().partition(|path| path.contains("/net/"));
+        let lanes = others.into_iter().map(|path| vec![path]).chain([network]);
+        let inserted = lanes::each(lanes, |path| {
+            let name = tables::name_of(path);
+            let result = self.insert(path, &name);
+            (name, result)
+        });
+        let mut loaded = Vec::new();
+        for (name, result) in inserted {
+            match result {
+                Ok(()) => loaded.push(name.clone()),
+                Err(error) if error.raw_os_error() == Some(libc::EEXIST) => {}
+                // Drivers of devices that are not there say so; that is no trouble.
+                Err(error) if error.raw_os_error() == Some(libc::ENODEV) => {}
+                Err(error) => report.troubles.push(format!("module `{name}` could not be loaded: {error}")),
+            }
+            self.loaded.insert(name);
         }
-        match self.insert(path, &name) {
-            Ok(()) => report.loaded += 1,
-            Err(error) if error.raw_os_error() == Some(libc::EEXIST) => {}
-            // Drivers of devices that are not there say so; that is no trouble.
-            Err(error) if error.raw_os_error() == Some(libc::ENODEV) => {}
-            Err(error) => report.troubles.push(format!("module `{name}` could not be loaded: {error}")),
-        }
-        self.loaded.insert(name);
+        report.loaded += loaded.len();
+        loaded
     }
 
     fn insert(&self, path: &str, name: &str) -> io::Result<()> {

@@ -92,34 +92,45 @@ impl Modules {
         self.files.contains_key(&normal(name))
     }
 
-    /// Paths of the modules to load for those named, in an order in which each finds what it needs.
-    pub fn plan<S: AsRef<str>>(&self, names: impl IntoIterator<Item = S>) -> Vec<String> {
-        let mut plan = Vec::new();
-        let mut done = BTreeSet::new();
+    /// Paths of the modules to load for those named, in waves: each finds what it needs in those before its own.
+    pub fn plan<S: AsRef<str>>(&self, names: impl IntoIterator<Item = S>) -> Vec<Vec<String>> {
+        let mut plan = Plan::default();
         for name in names {
-            self.visit(&normal(name.as_ref()), &mut done, &mut plan);
+            self.visit(&normal(name.as_ref()), 0, &mut plan);
         }
-        plan
+        plan.waves
     }
 
-    fn visit(&self, name: &str, done: &mut BTreeSet<String>, plan: &mut Vec<String>) {
-        let Some((path, needs)) = self.files.get(name) else { return };
+    /// Plans a module and what it needs, it in no wave before `earliest`; the wave behind its own.
+    fn visit(&self, name: &str, earliest: usize, plan: &mut Plan) -> usize {
+        let Some((path, needs)) = self.files.get(name) else { return earliest };
+        if let Some(&behind) = plan.behind.get(name) {
+            return behind;
+        }
         // Marked first: softdeps may go in circles.
-        if !done.insert(name.to_owned()) {
-            return;
-        }
+        plan.behind.insert(name.to_owned(), 0);
         let (before, after) = self.soft.get(name).map_or((&[][..], &[][..]), |(b, a)| (b, a));
-        for soft in before {
-            self.visit(soft, done, plan);
+        let hard: Vec<String> = needs.iter().rev().map(|need| name_of(need)).collect();
+        let wave = before.iter().chain(&hard).map(|need| self.visit(need, 0, plan)).fold(earliest, usize::max);
+        plan.behind.insert(name.to_owned(), wave + 1);
+        if plan.waves.len() <= wave {
+            plan.waves.resize_with(wave + 1, Vec::new);
         }
-        for need in needs.iter().rev() {
-            self.visit(&name_of(need), done, plan);
+        if let Some(modules) = plan.waves.get_mut(wave) {
+            modules.push(path.clone());
         }
-        plan.push(path.clone());
         for soft in after {
-            self.visit(soft, done, plan);
+            self.visit(soft, wave + 1, plan);
         }
+        wave + 1
     }
+}
+
+#[derive(Debug, Default)]
+struct Plan {
+    waves: Vec<Vec<String>>,
+    /// By name: the first wave in which it is there.
+    behind: BTreeMap<String, usize>,
 }
 
 /// Device nodes of `modules.devname` whose opening loads a module: name, kind (`c` or `b`), major, minor.
@@ -187,24 +198,21 @@ kernel/b.ko:
     }
 
     #[test]
-    fn needs_come_before_those_that_need_them_and_each_once() {
+    fn needs_come_in_waves_before_those_that_need_them_and_each_once() {
         assert_eq!(
             modules().plan(["virtio_net", "virtio-pci"]),
             [
-                "kernel/virtio.ko",
-                "kernel/virtio_ring.ko",
-                "kernel/net/failover.ko",
-                "kernel/net/net_failover.ko",
-                "kernel/net/virtio_net.ko",
-                "kernel/virtio-pci.ko.xz",
+                &["kernel/virtio.ko", "kernel/net/failover.ko"][..],
+                &["kernel/virtio_ring.ko", "kernel/net/net_failover.ko"],
+                &["kernel/net/virtio_net.ko", "kernel/virtio-pci.ko.xz"],
             ]
         );
-        assert_eq!(modules().plan(["nothing"]), Vec::<String>::new());
+        assert!(modules().plan(["nothing"]).is_empty());
     }
 
     #[test]
     fn soft_dependencies_count_and_may_go_in_circles() {
-        assert_eq!(modules().plan(["a"]), ["kernel/b.ko", "kernel/virtio.ko", "kernel/a.ko"]);
+        assert_eq!(modules().plan(["a"]), [&["kernel/b.ko"][..], &["kernel/virtio.ko", "kernel/a.ko"]]);
     }
 
     #[test]
