@@ -32,7 +32,7 @@ TESTS := $(filter-out $(FORMAT_STORIES) $(KERNEL_STORIES), \
 # another number, and by the fuzzers.
 export PROPTEST_RNG_SEED ?= 1
 
-.PHONY: all tool packages demo test test-formats test-kernel kernel-ahead lint fmt docs loader bench fuzz setup-build setup-image setup-kernel setup-run setup-test \
+.PHONY: all tool packages demo test test-formats test-kernel lint fmt docs loader bench fuzz setup-build setup-image setup-kernel setup-run setup-test \
         setup-lint clean
 
 all: tool
@@ -79,10 +79,6 @@ test: tool setup-test
 # CI runs it after `make test`.
 test-formats: tool setup-test
 	$(CARGO_TEST) $(FORMAT_STORIES:%=--test %)
-
-# Compiles kernel/tiny for `test-kernel`, with what other work leaves of the processors.
-kernel-ahead: tool setup-test
-	BOOTWRIGHT_CACHE=target/boot-tests/store nice -n 19 $(BOOTWRIGHT) pkg build kernel/tiny
 
 # The stories of kernel/tiny, which has to be compiled first: ten minutes on two cores.
 test-kernel: tool setup-test

@@ -155,7 +155,7 @@ pub enum Request {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         terminal: Option<Window>,
     },
-    /// Starts, stops or restarts a service, and is answered when that is done.
+    /// Starts, stops or restarts a service, and is answered when that has begun.
     Service {
         /// The service.
         name: String,
