@@ -19,7 +19,7 @@ const PAGE: u64 = 4096;
 /// Memory beside its pages of an inode with its name (shmem inode 700, dentry 192).
 const INODE: u64 = 1 << 10;
 /// What init takes to start the first container from a root image: its pages and the image's tables.
-const INIT: u64 = 8 << 20;
+const INIT: u64 = 6 << 20;
 /// One MiB.
 const MIB: u64 = 1 << 20;
 
