@@ -11,6 +11,7 @@ use crate::values::Text;
 use control::{CONTROL, LOGGING};
 pub(crate) use supervision::{HEALTH, READY};
 use supervision::{POLICIES, RESTART, STOP, WATCHDOG};
+pub(crate) use tests::CHECK;
 use tests::TEST;
 
 /// What may stand under a key.

@@ -81,8 +81,10 @@ impl Args {
     }
 
     fn settings(&self, global: &Global) -> Result<Settings, Failure> {
-        if let Some(logs) = &self.logs {
-            fs::create_dir_all(logs).map_err(|e| Failure::from(e).context(format!("making `{}`", logs.display())))?;
+        // Now: it would be a pity when the machines have run.
+        for directory in self.logs.as_deref().into_iter().chain(self.junit.as_deref().and_then(Path::parent)) {
+            fs::create_dir_all(directory)
+                .map_err(|e| Failure::from(e).context(format!("making `{}`", directory.display())))?;
         }
         Ok(Settings {
             cache: global.cache_directory()?,

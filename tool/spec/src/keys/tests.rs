@@ -44,7 +44,7 @@ pub(super) static TEST: Shape = shape(
     ],
 );
 
-static CHECK: Shape = shape(
+pub(crate) static CHECK: Shape = shape(
     "check",
     "a check",
     "An entry of `tests.checks`: one of `exec`, `http`, `tcp`, `console`, `file`, `service` and `reboot`. It is tried again until it holds or `within` is over.",

@@ -1,5 +1,6 @@
 //! `tests:`.
 
+use crate::keys::CHECK;
 use std::rc::Rc;
 
 use super::{Reader, flag, integer, items, strings, text, texts};
@@ -39,6 +40,10 @@ impl Reader<'_> {
         };
         let said: Vec<&str> = KINDS.into_iter().filter(said).collect();
         let [kind] = said[..] else {
+            if said.is_empty() && node.entries().iter().any(|(name, _)| CHECK.find(&name.text).is_none()) {
+                // A misspelt one, which has been said.
+                return None;
+            }
             let all = KINDS.map(|kind| format!("`{kind}`")).join(", ");
             let problem = match said[..] {
                 [] => Diagnostic::error("a check does not say what to look at")
