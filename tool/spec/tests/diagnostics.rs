@@ -743,7 +743,7 @@ tests:
       - file: {path: /a, contains: a, absent: true}
       - exec: {service: web, command: []}
       - reboot: false
-      - servce: {name: web}
+      - services: {name: web}
   - name: one
 ";
     assert_snapshot!(brief(text), @r"
@@ -757,7 +757,7 @@ tests:
     16:16 `file` says more than once what it must be [only one of `contains`, `equals` and `absent`]
     17:39 `exec.command` is empty [a program and its arguments are expected]
     18:9 a check does not say what to look at [needs one of `exec`, `http`, `tcp`, `console`, `file`, `service`, `reboot`]
-    19:9 unknown key `servce` in `tests[0].checks[9]` [did you mean `service`?]
+    19:9 unknown key `services` in `tests[0].checks[9]` [did you mean `service`?]
     20:11 two tests are named `one` [the first is at spec.yml:6:11]
     ");
 }
