@@ -10,14 +10,14 @@ BOOTWRIGHT := target/release/bootwright
 
 # What each target needs, as Debian packages.
 BUILD_NEEDS := gcc libc6-dev
-IMAGE_NEEDS := libseccomp-dev kmod
+IMAGE_NEEDS := kmod
 # What compiles kernel/tiny.
 KERNEL_NEEDS := bc bison flex libelf-dev make perl zstd
 RUN_NEEDS   := qemu-system-x86
 TEST_NEEDS  := docker-registry skopeo apache2-utils openssl cpio lz4 zstd xz-utils attr libcap2-bin runc containerd \
                busybox-static iproute2 python3 procps util-linux xorriso binutils cryptsetup-bin sbsigntool \
                systemd-boot-efi ovmf mtools dosfstools squashfs-tools erofs-utils gdisk fdisk file qemu-utils \
-               libxml2-utils e2fsprogs genisoimage libarchive-tools grub-common grub-pc-bin ipxe-qemu
+               libxml2-utils libseccomp-dev e2fsprogs genisoimage libarchive-tools grub-common grub-pc-bin ipxe-qemu
 LINT_NEEDS  := python3-venv
 
 # Boot tests that `make test` leaves to a target of their own: every format on every firmware, and what needs a compiled kernel.

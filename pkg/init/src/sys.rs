@@ -6,6 +6,7 @@ use std::io;
 use std::mem;
 use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd};
 
+use bootwright_seccomp::Program;
 use rustix::process::Pid;
 
 /// Blocks the given signals and returns a descriptor from which [`read_signal`] takes them. Children inherit the mask and
@@ -181,6 +182,17 @@ pub fn landlock_allow(rules: impl AsFd, parent: impl AsFd, rights: u64) -> io::R
 pub fn landlock_restrict(rules: impl AsFd) -> io::Result<()> {
     // SAFETY: the call takes no pointer.
     let status = unsafe { libc::syscall(libc::SYS_landlock_restrict_self, rules.as_fd().as_raw_fd(), 0u32) };
+    if status == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
+/// Binds this thread, and what it executes, to a filter of system calls.
+pub fn install_filter(filter: &Program) -> io::Result<()> {
+    let mut instructions = filter.instructions.clone();
+    let len = u16::try_from(instructions.len()).map_err(|_| io::ErrorKind::InvalidInput)?;
+    let program = libc::sock_fprog { len, filter: instructions.as_mut_ptr() };
+    // SAFETY: the kernel reads the structure and as many instructions as it says, which are there until behind the call.
+    let status =
+        unsafe { libc::syscall(libc::SYS_seccomp, libc::SECCOMP_SET_MODE_FILTER, filter.flags, &raw const program) };
     if status == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 

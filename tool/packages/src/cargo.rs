@@ -2,13 +2,12 @@
 //!
 //! The binary is a function of the sources: no path of this machine gets in (`--remap-path-prefix`), flags and profiles
 //! of the user's environment are left out, and a target directory of its own keeps the ordinary builds warm. The tag
-//! covers the sources of the package and of its path dependencies, the lock file, the compiler, and the C libraries of the
-//! machine's that are linked in: libseccomp, and for gnu the libc.
+//! covers the sources of the package and of its path dependencies, the lock file, the compiler, and for gnu the machine's libc,
+//! which is linked in.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io;
-use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -61,9 +60,6 @@ pub enum CargoError {
     /// The standard library for a target is not installed.
     #[error("the Rust target `{0}` is not installed")]
     TargetMissing(&'static str),
-    /// libseccomp's static library is not installed.
-    #[error("`{}` is needed and not there", .0.display())]
-    LibraryMissing(PathBuf),
     /// Sources that cannot be read.
     #[error(transparent)]
     Sources(#[from] SourceError),
@@ -71,15 +67,6 @@ pub enum CargoError {
     #[error("cannot read the binary `{}`", .path.display())]
     Read {
         /// Its path.
-        path: PathBuf,
-        /// Why.
-        #[source]
-        source: io::Error,
-    },
-    /// The target directory cannot be written to.
-    #[error("cannot make `{}`", .path.display())]
-    Write {
-        /// What was to be made.
         path: PathBuf,
         /// Why.
         #[source]
@@ -108,7 +95,6 @@ impl CargoError {
     pub fn hint(&self) -> Option<String> {
         match self {
             Self::TargetMissing(target) => Some(format!("rustup target add {target}")),
-            Self::LibraryMissing(_) => Some("as root: apt-get install libseccomp-dev".to_owned()),
             Self::Cargo { source, .. } if source.stderr().contains("linker `cc` not found") => {
                 Some("as root: apt-get install gcc libc6-dev".to_owned())
             }
@@ -120,9 +106,6 @@ impl CargoError {
         }
     }
 }
-
-/// The C library of the machine's that is linked in where a package wants it.
-const SECCOMP: &str = "libseccomp.a";
 
 /// A Rust target and what linking it takes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -225,25 +208,13 @@ impl<'a> CargoBuild<'a> {
         let compiler = self.run(self.command("rustc")?.arg("-vV"))?;
         inputs.insert("rustc".to_owned(), Digest::of(&compiler.stdout));
         let libc: &[&str] = if self.target.gnu { &["libc.a", "libm.a"] } else { &[] };
-        let seccomp = self.may_want_seccomp().then_some(SECCOMP);
-        for library in libc.iter().copied().chain(seccomp) {
-            let path = self.library(library);
+        for library in libc {
+            let path = Path::new("/usr/lib").join(self.target.multiarch).join(library);
             if path.is_file() {
                 inputs.insert(format!("library {library}"), sources::file_digest(&path)?);
             }
         }
         Ok(inputs)
-    }
-
-    /// Whether something in the workspace links libseccomp; the lock file says so, without the registry's help.
-    fn may_want_seccomp(&self) -> bool {
-        let lock = fs::read_to_string(self.metadata.workspace_root.join("Cargo.lock"));
-        lock.is_ok_and(|lock| lock.contains("name = \"libseccomp-sys\""))
-    }
-
-    /// A C library of the machine's.
-    fn library(&self, name: &str) -> PathBuf {
-        Path::new("/usr/lib").join(self.target.multiarch).join(name)
     }
 
     /// Builds the binary and puts it into the layer begun last.
@@ -270,10 +241,6 @@ impl<'a> CargoBuild<'a> {
             cargo.arg("--offline");
         }
         self.clean_environment(&mut cargo);
-        if self.may_want_seccomp() && self.library(SECCOMP).is_file() {
-            cargo.env("LIBSECCOMP_LINK_TYPE", "static");
-            cargo.env("LIBSECCOMP_LIB_PATH", self.seccomp_directory(&target_directory)?);
-        }
         cargo.env("CARGO_ENCODED_RUSTFLAGS", self.flags(&target_directory)?.join("\x1f"));
         self.run(&mut cargo)?;
         let profile = if recipe.profile == "dev" { "debug" } else { &recipe.profile };
@@ -296,26 +263,6 @@ impl<'a> CargoBuild<'a> {
             self.run(self.command("rustc")?.args(["--print", "target-libdir", "--target", self.target.triple]))?;
         if !Path::new(String::from_utf8_lossy(&libdir.stdout).trim()).is_dir() {
             return Err(CargoError::TargetMissing(self.target.triple));
-        }
-        let library = self.library(SECCOMP);
-        if self.may_want_seccomp() && !library.is_file() {
-            let package = self.recipe.package.value.as_str();
-            let tree = self.run(self.command("cargo")?.args([
-                "tree",
-                "--locked",
-                "--offline",
-                "--prefix",
-                "none",
-                "--edges",
-                "normal",
-                "--target",
-                self.target.triple,
-                "--package",
-                package,
-            ]));
-            if tree.is_ok_and(|t| String::from_utf8_lossy(&t.stdout).contains("libseccomp-sys ")) {
-                return Err(CargoError::LibraryMissing(library));
-            }
         }
         if let Some(linker) = self.cross_linker().filter(|l| find(l).is_none()) {
             let package: &'static str = match linker {
@@ -371,26 +318,12 @@ impl<'a> CargoBuild<'a> {
             ["RUSTFLAGS", "CARGO_ENCODED_RUSTFLAGS", "RUSTC_WRAPPER", "RUSTC_WORKSPACE_WRAPPER", "CFLAGS", "CXXFLAGS"];
         for (name, _) in std::env::vars_os() {
             let text = name.to_string_lossy();
-            let prefixes =
-                ["CARGO_PROFILE_", "CARGO_BUILD_", "CARGO_TARGET_", "CARGO_CFG_", "CARGO_FEATURE_", "LIBSECCOMP_"];
+            let prefixes = ["CARGO_PROFILE_", "CARGO_BUILD_", "CARGO_TARGET_", "CARGO_CFG_", "CARGO_FEATURE_"];
             if NAMES.contains(&&*text) || prefixes.iter().any(|p| text.starts_with(p)) {
                 cargo.env_remove(&name);
             }
         }
         cargo.env("CARGO_INCREMENTAL", "0").env("SOURCE_DATE_EPOCH", "0").env("ZERO_AR_DATE", "1");
-    }
-
-    /// A directory with libseccomp and nothing else: beside the machine's own lies glibc, which a search for musl's libc would
-    /// find first. It is named by what the library holds, so that cargo sees another one.
-    fn seccomp_directory(&self, target_directory: &Path) -> Result<PathBuf, CargoError> {
-        let library = self.library(SECCOMP);
-        let directory = target_directory.join("seccomp").join(sources::file_digest(&library)?.hex());
-        let made = fs::create_dir_all(&directory).and_then(|()| match symlink(&library, directory.join(SECCOMP)) {
-            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(error),
-            _ => Ok(()),
-        });
-        made.map_err(|source| CargoError::Write { path: directory.clone(), source })?;
-        Ok(directory)
     }
 
     fn warn_of_host_paths(&self, binary: &[u8], reporter: &dyn Reporter) {

@@ -234,6 +234,10 @@ pub(crate) fn version(text: &str) -> Option<(u32, u32)> {
 }
 
 #[cfg(test)]
+#[path = "seccomp_tests.rs"]
+mod compiled;
+
+#[cfg(test)]
 mod tests {
     use super::*;
 

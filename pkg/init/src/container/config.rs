@@ -22,17 +22,13 @@ pub struct Config(Map<String, Value>);
 impl Config {
     /// Completes it for a bundle's directory. `cgroup` is used when the configuration names none; either lies below that of all
     /// containers.
-    pub fn complete(&mut self, bundle: &Path, cgroup: &str, abort: bool) {
+    pub fn complete(&mut self, bundle: &Path, cgroup: &str) {
         self.edit("root", |root| {
             let path = root.get("path").and_then(Value::as_str).unwrap_or("rootfs");
             let path = bundle.join(path);
             root.insert("path".to_owned(), json!(path));
         });
         self.edit("process", |process| {
-            // The library takes the late path for seccomp, after capabilities are gone, when the key is there at all.
-            if process.get("noNewPrivileges") != Some(&Value::Bool(true)) {
-                process.remove("noNewPrivileges");
-            }
             // None at all would mean all of them to the library.
             if process.get("capabilities").is_none_or(Value::is_null) {
                 process.insert("capabilities".to_owned(), json!({}));
@@ -55,9 +51,21 @@ impl Config {
                 self.0.remove(name);
             }
         }
-        if abort {
-            self.add_hook("createRuntime", json!({"path": "/proc/self/exe", "args": ["init", "abort-parent"]}));
-        }
+    }
+
+    /// Lets creation die half-way.
+    pub fn abort(&mut self) {
+        self.add_hook("createRuntime", json!({"path": "/proc/self/exe", "args": ["init", "abort-parent"]}));
+    }
+
+    /// The process.
+    pub fn process(&mut self) -> &mut Value {
+        self.0.entry("process").or_insert_with(|| json!({}))
+    }
+
+    /// Takes the seccomp filter away.
+    pub fn take_seccomp(&mut self) -> Option<Value> {
+        self.0.get_mut("linux").and_then(Value::as_object_mut).and_then(|linux| linux.remove("seccomp"))
     }
 
     /// Whether there is a program to run. The library takes that for granted, and dies if it is not so.
@@ -191,10 +199,11 @@ fn path_variable(process: &mut Map<String, Value>) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::container::Confined;
 
     fn completed(value: Value) -> Config {
         let mut config: Config = serde_json::from_value(value).unwrap();
-        config.complete(Path::new("/containers/services/web"), "/services/web", false);
+        config.complete(Path::new("/containers/services/web"), "/services/web");
         config
     }
 
@@ -243,10 +252,13 @@ mod tests {
     }
 
     #[test]
-    fn no_new_privileges_false_is_left_out_so_that_seccomp_comes_first() {
-        let config = completed(json!({"process": {"noNewPrivileges": false}, "hostname": ""}));
+    fn the_library_is_told_of_no_filter_and_of_no_empty_name() {
+        let seccomp = json!({"defaultAction": "SCMP_ACT_ALLOW"});
+        let mut config = completed(json!({"linux": {"seccomp": seccomp}, "hostname": ""}));
         assert_eq!(config.0.get("hostname"), None);
-        assert_eq!(config.0["process"].get("noNewPrivileges"), None);
+        assert_eq!(config.take_seccomp(), Some(seccomp));
+        assert_eq!(config.0["linux"].get("seccomp"), None);
+        assert_eq!(config.take_seccomp(), None);
     }
 
     #[test]
@@ -277,6 +289,13 @@ mod tests {
             "hooks": {"createRuntime": []},
             "mounts": [{"destination": "/dev", "type": "bind", "source": "/dev", "options": ["rbind"]}],
             "linux": {
+                "seccomp": {
+                    "defaultAction": "SCMP_ACT_ERRNO", "architectures": ["SCMP_ARCH_X86_64"], "flags": [],
+                    "syscalls": [{
+                        "names": ["write"], "action": "SCMP_ACT_ALLOW", "errnoRet": 1,
+                        "args": [{"index": 1, "value": 8, "valueTwo": 0, "op": "SCMP_CMP_EQ"}],
+                    }],
+                },
                 "cgroupsPath": "/x",
                 "uidMappings": [{"hostID": 1, "containerID": 0, "size": 9}],
                 "resources": {
@@ -301,7 +320,10 @@ mod tests {
         assert!(pointers.len() > 40, "{pointers:?}");
         let survives = |text: &[u8]| {
             let Ok(mut config) = serde_json::from_slice::<Config>(text) else { return };
-            config.complete(Path::new("/b"), "/services/web", true);
+            config.complete(Path::new("/b"), "/services/web");
+            config.abort();
+            let seccomp = config.take_seccomp();
+            let _ = Confined::new(seccomp.as_ref(), None, config.process());
             assert!(config.cgroup().starts_with("/containers/"));
             let _ = (
                 config.has_command(),

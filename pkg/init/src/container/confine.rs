@@ -1,30 +1,31 @@
-//! What binds those that join a container, as a probe or `ctl exec` does: its seccomp filter and its Landlock. The library lays them on
-//! the container's own process only.
+//! What binds a container's processes beside namespaces and capabilities: its seccomp filter and its Landlock, for its own process
+//! and for those that join it, as a probe or `ctl exec` does.
 //!
-//! Without no-new-privileges it takes CAP_SYS_ADMIN to install a filter, and by the time at which we are asked the library has
-//! taken capabilities away. So it is told to leave two more, and here they go when the filter is there.
+//! The library would lay a filter on the container's own process only, and make it with libseccomp, which takes half of a start.
+//! So it is told of none; ours goes on as the last thing before the process waits to be started. Without no-new-privileges that
+//! takes CAP_SYS_ADMIN, and by then the library has taken capabilities away. It is told to leave two more, and they go when
+//! the filter is there.
 
-use std::path::Path;
-
-use bootwright_bundle::{CONTAINERS, Landlock, SUPERVISION_JSON, Supervision};
+use bootwright_bundle::Landlock;
+use bootwright_seccomp::Program;
 use libcontainer::capabilities::drop_privileges;
-use libcontainer::container::builder::ContainerBuilder;
 use libcontainer::oci_spec::runtime::{LinuxCapabilities, LinuxSeccomp, Spec};
-use libcontainer::seccomp::{initialize_seccomp, is_notify};
 use libcontainer::syscall::syscall::create_syscall;
 use libcontainer::workload::default::get_executor;
 use libcontainer::workload::{Executor, ExecutorError, ExecutorValidationError};
+use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::landlock::restrict;
+use crate::sys;
 
 /// What it takes to install a filter, and to give that up again.
 const NEEDED: [&str; 2] = ["CAP_SYS_ADMIN", "CAP_SETPCAP"];
 
-/// Starts a program within what binds a container, in the order in which the container's own process was bound.
+/// Starts a program within what binds a container.
 #[derive(Clone, Default)]
-struct Confined {
-    seccomp: Option<LinuxSeccomp>,
+pub struct Confined {
+    filter: Option<Program>,
     landlock: Option<Landlock>,
     /// What is left of the capabilities when the filter is there; none: what there is.
     capabilities: Option<LinuxCapabilities>,
@@ -42,9 +43,22 @@ impl Executor for Confined {
 }
 
 impl Confined {
+    /// Binds a process as `linux.seccomp` and Landlock say, and lends it the capabilities that this takes.
+    pub fn new(seccomp: Option<&Value>, landlock: Option<Landlock>, process: &mut Value) -> Result<Self, String> {
+        let Some(seccomp) = seccomp.filter(|seccomp| !seccomp.is_null()) else {
+            return Ok(Self { landlock, ..Self::default() });
+        };
+        let failed = |error: serde_json::Error| format!("the container's configuration: {error}");
+        let seccomp = LinuxSeccomp::deserialize(seccomp).map_err(failed)?;
+        let filter = Program::compile(&seccomp).map_err(|error| format!("the seccomp filter: {error}"))?;
+        let bare = process.get("noNewPrivileges") != Some(&json!(true));
+        let capabilities = bare.then(|| lend(process)).transpose().map_err(failed)?;
+        Ok(Self { filter: Some(filter), capabilities, landlock })
+    }
+
     fn bind(&self) -> Result<(), String> {
-        if let Some(seccomp) = &self.seccomp {
-            initialize_seccomp(seccomp).map_err(|error| format!("the seccomp filter: {error}"))?;
+        if let Some(filter) = &self.filter {
+            sys::install_filter(filter).map_err(|error| format!("the seccomp filter: {error}"))?;
         }
         if let Some(landlock) = &self.landlock {
             restrict(landlock)?;
@@ -54,33 +68,6 @@ impl Confined {
         }
         Ok(())
     }
-}
-
-/// Binds a process that is to join the container of a bundle as the container's own is bound.
-pub fn confined(
-    builder: ContainerBuilder,
-    (kind, directory): (&str, &str),
-    config: &Value,
-    process: &mut Value,
-) -> Result<ContainerBuilder, String> {
-    let supervision = Path::new(CONTAINERS).join(kind).join(directory).join(SUPERVISION_JSON);
-    let supervision: Supervision = super::read_json_if_there(&supervision).map_err(|error| error.to_string())?;
-    let filter = filter(config, process)?;
-    Ok(builder.with_executor(Confined { landlock: supervision.landlock, ..filter }))
-}
-
-fn filter(config: &Value, process: &mut Value) -> Result<Confined, String> {
-    let Some(seccomp) = config.pointer("/linux/seccomp").filter(|seccomp| !seccomp.is_null()) else {
-        return Ok(Confined::default());
-    };
-    let failed = |error: serde_json::Error| format!("the container's configuration: {error}");
-    let seccomp: LinuxSeccomp = serde_json::from_value(seccomp.clone()).map_err(failed)?;
-    if is_notify(&seccomp) {
-        return Err("the container's seccomp filter asks a listener, which is not there for what joins it".to_owned());
-    }
-    let bare = process.get("noNewPrivileges") != Some(&json!(true));
-    let capabilities = bare.then(|| lend(process)).transpose().map_err(failed)?;
-    Ok(Confined { seccomp: Some(seccomp), capabilities, landlock: None })
 }
 
 /// Adds what installing takes to a process's capabilities; those that it had.
@@ -107,7 +94,7 @@ mod tests {
 
     fn joined(config: &Value) -> Result<Value, String> {
         let mut process = config["process"].clone();
-        filter(config, &mut process).map(|_| process)
+        Confined::new(config.pointer("/linux/seccomp"), None, &mut process).map(|_| process)
     }
 
     #[test]

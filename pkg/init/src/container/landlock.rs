@@ -10,9 +10,6 @@ use std::io;
 use std::path::Path;
 
 use bootwright_bundle::Landlock;
-use libcontainer::oci_spec::runtime::Spec;
-use libcontainer::workload::default::get_executor;
-use libcontainer::workload::{Executor, ExecutorError, ExecutorValidationError};
 use rustix::fs::{CWD, FileType, Mode, OFlags};
 
 use crate::sys;
@@ -27,21 +24,6 @@ const IOCTL_DEV: u64 = 1 << 15;
 const READ: u64 = READ_FILE | READ_DIR;
 /// Those that a file can have.
 const OF_FILES: u64 = EXECUTE | WRITE_FILE | READ_FILE | TRUNCATE | IOCTL_DEV;
-
-/// Starts the container's program within its bound.
-#[derive(Clone)]
-pub struct Bounded(pub Landlock);
-
-impl Executor for Bounded {
-    fn exec(&self, spec: &Spec) -> Result<(), ExecutorError> {
-        get_executor().exec(spec)
-    }
-
-    fn validate(&self, spec: &Spec) -> Result<(), ExecutorValidationError> {
-        get_executor().validate(spec)?;
-        restrict(&self.0).map_err(ExecutorValidationError::ArgValidationError)
-    }
-}
 
 /// Whether the kernel has Landlock.
 pub fn is_supported() -> bool {

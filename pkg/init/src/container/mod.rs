@@ -27,12 +27,12 @@ use bootwright_bundle::{BindNs, CONFIG_JSON, Interface, RUNTIME_JSON, Runtime, S
 use libcontainer::container::Container;
 use libcontainer::container::builder::ContainerBuilder;
 use libcontainer::syscall::syscall::SyscallType;
+use serde_json::Value;
 
 use crate::{cgroups, link, sys};
-use landlock::Bounded;
 
 pub use config::Config;
-pub use confine::confined;
+pub use confine::Confined;
 pub use dev::run as mount_dev;
 
 /// Where the library keeps what it knows of containers, and we the bundles that it gets.
@@ -78,6 +78,9 @@ pub enum ContainerError {
          `lsm=` on its command line)"
     )]
     NoLandlock,
+    /// What is to bind its processes.
+    #[error("{0}")]
+    Confine(String),
     /// Nothing to run.
     #[error("`{0}` names no program: `process.args` is empty")]
     NoCommand(PathBuf),
@@ -114,17 +117,15 @@ fn take_status() -> io::Result<File> {
 }
 
 fn create_and_start(kind: &str, directory: &str, status: &mut File) -> Result<(), ContainerError> {
-    let bundle = Path::new(bootwright_bundle::CONTAINERS).join(kind).join(directory);
-    let mut config: Config = read_json(&bundle.join(CONFIG_JSON))?;
+    let (bundle, mut config) = read(kind, directory)?;
     if !config.has_command() {
         return Err(ContainerError::NoCommand(bundle.join(CONFIG_JSON)));
     }
     let runtime: Runtime = read_json_if_there(&bundle.join(RUNTIME_JSON))?;
-    let supervision: Supervision = read_json_if_there(&bundle.join(SUPERVISION_JSON))?;
-    if supervision.landlock.is_some() && !landlock::is_supported() {
-        return Err(ContainerError::NoLandlock);
+    if std::env::var_os(ABORT).is_some() {
+        config.abort();
     }
-    config.complete(&bundle, &format!("/{kind}/{directory}"), std::env::var_os(ABORT).is_some());
+    let confined = confine(&bundle, &mut config)?;
     tell(status, &format!("cgroup {}", config.cgroup()));
     make_cgroup(&mut config, &bundle)?;
     let rootfs = config.root();
@@ -141,11 +142,8 @@ fn create_and_start(kind: &str, directory: &str, status: &mut File) -> Result<()
     // What a creation that died left behind would be in the way.
     let _ = fs::remove_dir_all(state.join(directory));
     let library = |what| move |source| ContainerError::Library { what, source: Box::new(source) };
-    let mut builder = ContainerBuilder::new(directory.to_owned(), SyscallType::default());
-    if let Some(landlock) = supervision.landlock {
-        builder = builder.with_executor(Bounded(landlock));
-    }
-    let mut container = builder
+    let mut container = ContainerBuilder::new(directory.to_owned(), SyscallType::default())
+        .with_executor(confined)
         .with_root_path(state)
         .map_err(library("preparing the container"))?
         .as_init(own_bundle)
@@ -166,6 +164,31 @@ fn create_and_start(kind: &str, directory: &str, status: &mut File) -> Result<()
     container.start().map_err(library("starting the container"))?;
     tell(status, "started");
     Ok(())
+}
+
+/// A container's bundle, and its configuration as this machine has it.
+pub fn read(kind: &str, directory: &str) -> Result<(PathBuf, Config), ContainerError> {
+    let bundle = Path::new(bootwright_bundle::CONTAINERS).join(kind).join(directory);
+    let mut config: Config = read_json(&bundle.join(CONFIG_JSON))?;
+    config.complete(&bundle, &format!("/{kind}/{directory}"));
+    Ok((bundle, config))
+}
+
+/// What binds the processes of a container. The configuration is from then on one for the library, which knows nothing of it.
+pub fn confine(bundle: &Path, config: &mut Config) -> Result<Confined, ContainerError> {
+    let supervision: Supervision = read_json_if_there(&bundle.join(SUPERVISION_JSON))?;
+    if supervision.landlock.is_some() && !landlock::is_supported() {
+        return Err(ContainerError::NoLandlock);
+    }
+    let seccomp = config.take_seccomp();
+    Confined::new(seccomp.as_ref(), supervision.landlock, config.process()).map_err(ContainerError::Confine)
+}
+
+/// What binds those that join a container, and its own process, as one that joins.
+pub fn joining(kind: &str, directory: &str) -> Result<(Confined, Value), ContainerError> {
+    let (bundle, mut config) = read(kind, directory)?;
+    let confined = confine(&bundle, &mut config)?;
+    Ok((confined, std::mem::take(config.process())))
 }
 
 /// The container's cgroup, before the library puts its process there: devices are to be refused from the beginning.

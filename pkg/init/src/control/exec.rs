@@ -9,7 +9,6 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use bootwright_bundle::CONFIG_JSON;
 use libcontainer::container::builder::ContainerBuilder;
 use libcontainer::syscall::syscall::SyscallType;
 use rustix::event::{PollFd, PollFlags, poll};
@@ -46,12 +45,10 @@ pub fn run(kind: &str, directory: &str, console: &str, argv: &[&str]) -> ExitCod
 fn join(kind: &str, directory: &str, console: Option<PathBuf>, argv: &[&str]) -> Result<Pid, Box<dyn Error>> {
     let state = Path::new(container::STATE);
     let bundle = state.join("bundles").join(kind).join(directory);
-    let config: Value = serde_json::from_slice(&fs::read(bundle.join(CONFIG_JSON))?)?;
-    let own = config.get("process").cloned().unwrap_or_default();
+    let (confined, own) = container::joining(kind, directory)?;
     let process = bundle.join(format!("exec-{}.json", std::process::id()));
-    let mut joins = self::process(own, argv, console.is_some());
-    let builder = ContainerBuilder::new(directory.to_owned(), SyscallType::default());
-    let builder = container::confined(builder, (kind, directory), &config, &mut joins)?;
+    let joins = self::process(own, argv, console.is_some());
+    let builder = ContainerBuilder::new(directory.to_owned(), SyscallType::default()).with_executor(confined);
     fs::write(&process, joins.to_string())?;
     let detached = console.is_some();
     let pid = builder

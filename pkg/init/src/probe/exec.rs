@@ -1,13 +1,12 @@
 //! Looking by a command in the container: in its namespaces and its cgroup, with user, environment, directory, capabilities,
 //! no-new-privileges, seccomp filter and Landlock of its main process.
 
-use std::fs::{self, File};
+use std::fs::File;
 use std::io::{self, Read, Seek, Write};
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use bootwright_bundle::CONFIG_JSON;
 use libcontainer::container::builder::ContainerBuilder;
 use libcontainer::syscall::syscall::SyscallType;
 use rustix::event::{PollFd, PollFlags, poll};
@@ -41,14 +40,9 @@ fn name(command: &[String]) -> &str {
 }
 
 fn start(command: &[String], service: &Service<'_>, output: OwnedFd) -> Result<Pid, String> {
-    let bundle = Path::new(container::STATE).join("bundles").join(service.kind).join(service.directory);
-    let config =
-        fs::read(bundle.join(CONFIG_JSON)).map_err(|error| format!("the container's configuration: {error}"))?;
-    let config: Value =
-        serde_json::from_slice(&config).map_err(|error| format!("the container's configuration: {error}"))?;
-    let mut process = process(&config, command).ok_or("the container's configuration has no process")?;
-    let builder = ContainerBuilder::new(service.directory.to_owned(), SyscallType::default());
-    let builder = container::confined(builder, (service.kind, service.directory), &config, &mut process)?;
+    let (confined, process) = container::joining(service.kind, service.directory).map_err(|error| error.to_string())?;
+    let process = with_command(process, command).ok_or("the container's configuration has no process")?;
+    let builder = ContainerBuilder::new(service.directory.to_owned(), SyscallType::default()).with_executor(confined);
     // The library takes a path. Nothing is left behind of a file in memory.
     let file = in_memory(process.to_string().as_bytes()).map_err(|error| error.to_string())?;
     let errors = output.try_clone().map_err(|error| error.to_string())?;
@@ -71,11 +65,11 @@ fn in_memory(bytes: &[u8]) -> io::Result<File> {
 }
 
 /// The container's own process, with another command.
-fn process(config: &Value, command: &[String]) -> Option<Value> {
-    let mut process = config.get("process")?.as_object()?.clone();
-    process.insert("args".to_owned(), json!(command));
-    process.insert("terminal".to_owned(), json!(false));
-    Some(process.into())
+fn with_command(mut process: Value, command: &[String]) -> Option<Value> {
+    let fields = process.as_object_mut()?;
+    fields.insert("args".to_owned(), json!(command));
+    fields.insert("terminal".to_owned(), json!(false));
+    Some(process)
 }
 
 /// Waits for a command's end, and reads what it says meanwhile, so that it is not held up. None if its time is over.
@@ -145,10 +139,10 @@ mod tests {
 
     #[test]
     fn a_command_runs_as_the_containers_own_process_does() {
-        let config = json!({"process": {"args": ["a"], "user": {"uid": 7}, "env": ["A=1"], "terminal": true}});
+        let own = json!({"args": ["a"], "user": {"uid": 7}, "env": ["A=1"], "terminal": true});
         let command = ["/check".to_owned(), "x".to_owned()];
         let expected = json!({"args": ["/check", "x"], "user": {"uid": 7}, "env": ["A=1"], "terminal": false});
-        assert_eq!(process(&config, &command), Some(expected));
-        assert_eq!(process(&json!({}), &command), None);
+        assert_eq!(with_command(own, &command), Some(expected));
+        assert_eq!(with_command(Value::Null, &command), None);
     }
 }
