@@ -1,6 +1,8 @@
 //! The whole of assembly, in LinuxKit's order: kernel, init, volumes, onboot, onshutdown, services, files. Later things lie
 //! over earlier ones. Every problem is reported; a machine comes out only if none is an error.
 
+use std::borrow::Cow;
+
 use bootwright_bundle::{Corruption, EARLY_LABEL, INIT_LABEL};
 use bootwright_oci::{Content, Kind, LoadedImage, Node, Tree, TreePath};
 use bootwright_spec::{Diagnostics, Spec};
@@ -11,7 +13,7 @@ use crate::machine::{Machine, Root};
 use crate::merge::{Merge, file};
 use crate::problems::{Describe, Problems};
 use crate::process::Common;
-use crate::{containers, effective, files, kernel, loader, settings, stubs, volumes};
+use crate::{containers, early, effective, files, kernel, loader, settings, stubs, volumes};
 
 /// Version of our init's contract that an init image must name to be told more than LinuxKit's.
 const INIT_VERSION: &str = "1";
@@ -93,8 +95,10 @@ fn init(merge: &mut Merge, spec: &Spec, inputs: &Inputs<'_>, problems: &mut Prob
             continue;
         };
         out.native |= image.label(INIT_LABEL) == Some(INIT_VERSION);
+        let mut tree = Cow::Borrowed(tree);
         if let Some(name) = image.label(EARLY_LABEL) {
-            out.early = loader::file(tree, name);
+            let (program, rest) = early::take(&tree, name);
+            (out.early, tree) = (program, Cow::Owned(rest));
             if out.early.is_none() {
                 let message =
                     format!("label `{EARLY_LABEL}` of `{}` names `{name}`, which it does not have", image.name);
@@ -102,7 +106,7 @@ fn init(merge: &mut Merge, spec: &Spec, inputs: &Inputs<'_>, problems: &mut Prob
             }
         }
         let component = merge.component(&format!("init[{index}]"), &image.name, Some(&image.name));
-        merge.overlay(component, tree);
+        merge.overlay(component, &tree);
         last = Some((component, reference.span));
         if let Some(Kind::File(content)) = TreePath::new(APK).ok().and_then(|p| tree.get(&p)).map(|n| &n.kind) {
             match read_all(inputs.store, content, 64 << 20) {

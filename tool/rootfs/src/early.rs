@@ -6,8 +6,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 
-use bootwright_oci::{Kind, Metadata, Node, ReadContent, Tree, TreePath};
+use bootwright_oci::{Content, Kind, Metadata, Node, ReadContent, Tree, TreePath};
 
+use crate::loader;
 use crate::machine::{Boot, Component, Machine, Placed};
 use crate::merge::MTIME;
 use crate::modules::{cut, directories, index, texts};
@@ -40,6 +41,18 @@ pub enum Reach {
     Initrd,
     /// On a disk, behind one of the drivers that the machine has.
     Disk,
+}
+
+/// The program of that name in an init image, and the image without it: it is of use in front of a root, and not in one.
+pub(crate) fn take(image: &Tree, name: &str) -> (Option<Content>, Tree) {
+    let program = loader::file(image, name);
+    let mut rest = image.clone();
+    let linked =
+        |path: &TreePath| image.iter().any(|(_, node)| matches!(&node.kind, Kind::HardLink(target) if target == path));
+    if let Some(path) = TreePath::new(name).ok().filter(|path| program.is_some() && !linked(path)) {
+        rest.nodes_mut().remove(&path);
+    }
+    (program, rest)
 }
 
 impl Machine {
@@ -142,8 +155,6 @@ impl Early {
 
 #[cfg(test)]
 mod tests {
-    use bootwright_oci::Content;
-
     use super::*;
     use crate::machine::Root;
     use crate::testing::{Memory, tree};
@@ -195,6 +206,22 @@ mod tests {
         let disk = machine.early(Reach::Disk, &Memory::default()).unwrap().unwrap();
         let more: Vec<_> = paths(&disk).into_iter().filter(|p| p.contains("virtio")).collect();
         assert_eq!(more.len(), 2, "{more:?}");
+    }
+
+    #[test]
+    fn its_program_is_not_in_the_root_unless_something_else_is_the_same_file() {
+        let mut image = tree(&["usr/lib/early=1", "init=2"]);
+        let left = |image: &Tree, name| {
+            let (program, rest) = take(image, name);
+            (program.is_some(), rest.get(&TreePath::new("usr/lib/early").unwrap()).is_some(), rest.iter().count())
+        };
+        let all = image.iter().count();
+        assert_eq!(left(&image, "usr/lib/early"), (true, false, all - 1));
+        assert_eq!(left(&image, "usr/lib/late"), (false, true, all));
+        let link = Kind::HardLink(TreePath::new("usr/lib/early").unwrap());
+        let node = Node { meta: Metadata::default(), kind: link };
+        image.nodes_mut().insert(TreePath::new("sbin").unwrap(), node);
+        assert_eq!(left(&image, "usr/lib/early"), (true, true, all + 1));
     }
 
     #[test]
