@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 
 use bootwright_oci::{Content, Kind, Metadata, TreePath};
-use bootwright_rootfs::Machine;
+use bootwright_rootfs::{Machine, Placed};
 
 use crate::content::Owner;
 use crate::cpio::kind;
@@ -64,15 +64,13 @@ impl<'m> Inodes<'m> {
         Self { list: vec![Inode { meta: root, kind, links: 2, path: None }] }
     }
 
-    /// Those of a machine.
+    /// Those of a machine, with the names of its files.
     ///
     /// # Errors
     ///
-    /// [`Error::Tree`] for a link to nothing, and for a node without a directory to be in.
-    pub(crate) fn of(machine: &'m Machine) -> Result<Self, Error> {
+    /// [`Error::Tree`] for a node without a directory to be in.
+    pub(crate) fn of(machine: &'m Machine, links: &Links<'m>) -> Result<Self, Error> {
         links::check_parents(machine)?;
-        // For its errors: a link's target is a file of the tree.
-        Links::of(machine)?;
         let root = machine.tree.get(&TreePath::default());
         let mut inodes = Self::new(root.map_or(&GENERATED_DIRECTORY, |placed| &placed.node.meta));
         let mut directories: BTreeMap<&[u8], usize> = BTreeMap::from([(&b""[..], ROOT)]);
@@ -82,14 +80,15 @@ impl<'m> Inodes<'m> {
             let parent = directories[parent];
             let kind = match &placed.node.kind {
                 Kind::File(_) | Kind::HardLink(_) => {
-                    let Some((target, content)) = links::content(machine, path, placed) else { continue };
-                    if let Some(inode) = files.get(target) {
+                    let holder = links.holder(path);
+                    let Placed { node, .. } = &machine.tree[holder];
+                    let Kind::File(content) = &node.kind else { continue };
+                    if let Some(inode) = files.get(holder) {
                         inodes.link(parent, name, *inode);
                     } else {
-                        let meta = &machine.tree[target].node.meta;
-                        let inode = inodes.add(parent, name, meta, InodeKind::File(content.size()));
-                        inodes.list[inode].path = Some(target);
-                        files.insert(target, inode);
+                        let inode = inodes.add(parent, name, &node.meta, InodeKind::File(content.size()));
+                        inodes.list[inode].path = Some(holder);
+                        files.insert(holder, inode);
                     }
                     continue;
                 }

@@ -110,7 +110,7 @@ impl fmt::Debug for TreePath {
 }
 
 /// Owner, permissions, time and extended attributes.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Metadata {
     /// Permission bits with setuid, setgid and sticky: `0o7777` at most.
     pub mode: u32,

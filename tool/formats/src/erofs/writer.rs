@@ -13,6 +13,7 @@ use crate::Error;
 use crate::content::{self, Counted};
 use crate::error::Fault;
 use crate::inodes::{InodeKind, Inodes, ROOT};
+use crate::links::Links;
 
 /// A machine's root as EROFS, laid out.
 #[derive(Debug)]
@@ -32,7 +33,7 @@ impl<'m> Erofs<'m> {
     ///
     /// [`Error::Tree`] for a tree that is none.
     pub fn plan(machine: &'m Machine) -> Result<Self, Error> {
-        let inodes = Inodes::of(machine)?;
+        let inodes = Inodes::of(machine, &Links::shared(machine)?)?;
         let layout = Layout::of(&inodes, machine);
         Ok(Self { machine, inodes, layout })
     }

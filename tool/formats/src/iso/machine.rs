@@ -11,6 +11,7 @@ use super::volume_id;
 use crate::content::{self, Counted};
 use crate::error::{Fault, Misfit};
 use crate::inodes::Inodes;
+use crate::links::Links;
 use crate::{Error, limits};
 
 /// Longest name. The kernel has room for 254 bytes and cuts what reaches that (`get_rock_ridge_filename`).
@@ -36,7 +37,8 @@ impl<'m> MachineIso<'m> {
     ///
     /// [`Error::Tree`] for a tree that is none.
     pub fn plan(machine: &'m Machine, volume: &str) -> Result<Self, Error> {
-        let inodes = Inodes::of(machine)?;
+        // Linux gives each name an inode of its own: there is nothing that equal files could share in memory.
+        let inodes = Inodes::of(machine, &Links::of(machine)?)?;
         let layout = Layout::of(&inodes, &Request::default());
         Ok(Self { machine, volume_id: volume_id(volume), inodes, layout })
     }

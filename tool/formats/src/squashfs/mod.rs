@@ -158,7 +158,7 @@ fn compose(machine: &Machine, plan: &Plan<'_>, made: &[Made], settings: Settings
     let options = settings.compression.options(settings.level).unwrap_or_default();
     let head_len = SUPERBLOCK_LEN + if options.is_empty() { 0 } else { 2 + options.len() };
     let layout = Layout::new(plan, made, head_len as u64);
-    let links = Links::of(machine)?;
+    let links = Links::shared(machine)?;
     let tables = tables::tables(machine, &links, &layout, layout.end, settings);
     let (tables, superblock) = tables.map_err(|source| Error::Write { path: "squashfs".to_owned(), source })?;
     let flag = |condition, flag| if condition { flag } else { 0 };

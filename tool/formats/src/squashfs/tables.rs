@@ -64,7 +64,7 @@ pub(super) fn tables(
 /// A name in a directory.
 struct Child<'m> {
     name: &'m [u8],
-    /// The path that holds the node: for a hard link, its target.
+    /// The path that holds the node: for a file, the one that all its names have in common.
     path: &'m TreePath,
     node: &'m Node,
 }
@@ -100,12 +100,8 @@ impl<'m> Inodes<'m> {
                 root = placed.node.meta.clone();
                 continue;
             }
-            let target = match &placed.node.kind {
-                Kind::HardLink(target) => machine.tree.get_key_value(target),
-                _ => None,
-            };
-            let (holder, placed) = target.unwrap_or((path, placed));
-            let child = Child { name: path.file_name(), path: holder, node: &placed.node };
+            let holder = links.holder(path);
+            let child = Child { name: path.file_name(), path: holder, node: &machine.tree[holder].node };
             children.entry(parent(path)).or_default().push(child);
         }
         let depth = |path: &[u8]| if path.is_empty() { 0 } else { 1 + path.iter().filter(|b| **b == b'/').count() };

@@ -11,7 +11,7 @@ use bootwright_oci::{Content, Derived, Digest, Kind, Silent};
 use bootwright_rootfs::{BiosLoader, Machine};
 
 use crate::bios::stages;
-use crate::machine::{Place, Store, everything, names, path};
+use crate::machine::{Builder, Place, Store, everything, names, path};
 use crate::output::{child, child_directory};
 use crate::uki;
 
@@ -54,7 +54,12 @@ fn machine() -> Machine {
     let content = fs::read(&file).unwrap();
     let host = Content::Host { path: file, size: content.len() as u64, digest: Digest::of(&content) };
     machine.tree.get_mut(&path("bin/busybox")).unwrap().node.kind = Kind::File(host);
-    machine
+    // Equal files, which a root image has once.
+    let mut builder = Builder(machine);
+    for (component, at) in [(3, "onboot/000-dhcp"), (4, "services/web")] {
+        builder = builder.file(component, format!("containers/{at}/rootfs/bin/busybox"), [5; 50_000]);
+    }
+    builder.0
 }
 
 fn build(

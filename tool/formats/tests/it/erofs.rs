@@ -18,7 +18,9 @@ use crate::guest::kernel;
 use crate::iso;
 use crate::machine::{Builder, Store, everything, path};
 use crate::tools::text;
-use crate::trees::{Found, Holes, Listing, any_machine, compare, expected, hard, link_counts, sparse, with_root};
+use crate::trees::{
+    Found, Holes, Listing, any_machine, by_inode, compare, equal_files, expected, hard, link_counts, sparse, with_root,
+};
 
 fn image(machine: &Machine, store: &Store) -> Vec<u8> {
     assert_eq!(erofs::misfits(machine), []);
@@ -140,6 +142,58 @@ fn files_of_the_same_content_share_their_blocks() {
     let machine = ["a", "b"].iter().fold(Builder::new(&[("files[0]", "f")]), |b, name| b.file(0, name, content)).0;
     let found = unpacked(place.path(), &image(&machine, &Store::default()));
     assert!(["a", "b"].iter().all(|name| found[name.as_bytes()].data == content));
+}
+
+/// What `dump.erofs` says of a path's inode: its number, how many names it has, and its size on disk.
+fn told_of(file: &Path, path: &str) -> (u64, u64, u64) {
+    let told = text("dump.erofs", &[&format!("--path=/{path}"), file.to_str().unwrap()], b"");
+    let number = |key: &str| -> u64 {
+        let (_, rest) = told.split_once(key).unwrap_or_else(|| panic!("no `{key}` in {told}"));
+        rest.split_whitespace().next().unwrap().parse().unwrap()
+    };
+    (number("NID:"), number("Links:"), number("Inode size:"))
+}
+
+#[test]
+fn equal_files_of_different_components_are_one_inode() {
+    let (machine, want) = equal_files();
+    let place = tempfile::tempdir().unwrap();
+    let bytes = image(&machine, &Store::default());
+    let file = place.path().join("image");
+    fs::write(&file, &bytes).unwrap();
+    let found = by_inode(&machine, |name| {
+        let (number, links, _) = told_of(&file, name);
+        (number, links)
+    });
+    assert_eq!(found, want);
+    if let Some(machine) = allowed(with_root(machine)) {
+        compare_unpacked(unpacked(place.path(), &image(&machine, &Store::default())), &machine);
+    }
+}
+
+/// A compact inode counts 65535 of them.
+#[test]
+fn a_file_may_have_more_names_than_a_compact_inode_counts() {
+    let place = tempfile::tempdir().unwrap();
+    let file = place.path().join("image");
+    let bytes = [7; 16 << 10];
+    let mut builder = Builder::new(&[("onboot[0]", "a"), ("services[0]", "b")]);
+    for (component, links) in [(0, 40_000), (1, 25_533)] {
+        // With the time of the directories, which are more.
+        let file = Kind::File(Content::inline(bytes));
+        builder = builder.node(component, format!("{component}/file"), file, |meta| meta.mtime = 5);
+        for number in 0..links {
+            builder = builder.link(component, format!("{component}/{number}"), format!("{component}/file"));
+        }
+    }
+    let found = |machine: &Machine| {
+        fs::write(&file, image(machine, &Store::default())).unwrap();
+        let [first, other] = ["0/0", "1/file"].map(|name| told_of(&file, name));
+        assert_eq!(first, other);
+        (first.1, first.2)
+    };
+    assert_eq!(found(&builder.0), (65_535, 32));
+    assert_eq!(found(&builder.link(1, "1/one-more", "1/file").0), (65_536, 64));
 }
 
 #[test]

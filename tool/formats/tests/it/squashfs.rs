@@ -7,6 +7,7 @@ mod tree;
 
 use std::io::{self, Write as _};
 use std::num::NonZero;
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::process::Command;
 
@@ -19,6 +20,7 @@ use tempfile::TempDir;
 
 use crate::machine::{Builder, Place, everything, names, path};
 use crate::tools::text;
+use crate::trees::{by_inode, equal_files, expected};
 use tree::assert_same_tree;
 
 fn with(compression: SquashfsCompression) -> SquashfsOptions {
@@ -167,6 +169,28 @@ fn unsquashfs_and_the_kernel_read_the_tree_that_was_written() {
             if let Some(mounted) = disk.mount() {
                 assert_same_tree(&machine, Path::new(&mounted.0), true);
             }
+        }
+    }
+}
+
+#[test]
+fn equal_files_of_different_components_are_one_inode() {
+    let (machine, want) = equal_files();
+    let disk = OnDisk::new(&image(&machine, &SquashfsOptions::default()));
+    let directories = machine.tree.values().filter(|placed| placed.node.kind == Kind::Directory).count();
+    let told = disk.unsquashfs(&["-s"]);
+    assert!(told.contains(&format!("Number of inodes {}\n", 1 + directories + want.len())), "{told}");
+    let (unpacked, mounted) = (disk.unpack(), disk.mount());
+    let mounted = mounted.as_ref().map(|mounted| Path::new(&mounted.0));
+    for root in unpacked.as_deref().into_iter().chain(mounted) {
+        let found = by_inode(&machine, |name| {
+            let found = std::fs::metadata(root.join(name)).unwrap();
+            (found.ino(), found.nlink())
+        });
+        assert_eq!(found, want);
+        for (name, found) in expected(&machine).into_iter().filter(|(_, found)| found.kind == 'f') {
+            let name = String::from_utf8(name).unwrap();
+            assert!(std::fs::read(root.join(&name)).unwrap() == found.data, "{name}");
         }
     }
 }

@@ -6,6 +6,7 @@ use serde_json::Value;
 
 use crate::machine::{Builder, Place, everything, path, with};
 use crate::tools::{run, text};
+use crate::trees::equal_files;
 
 const LIST: &str = r#"
 import io, json, sys, tarfile
@@ -120,6 +121,13 @@ fn of_a_file_with_several_names_the_first_has_the_data() {
     for name in ["m", "z"] {
         assert_eq!((&named(&rows, name)["type"], &named(&rows, name)["link"]), (&"1".into(), &"a".into()));
     }
+}
+
+#[test]
+fn equal_files_of_different_components_stay_what_they_are() {
+    let rows = list(&build(&equal_files().0, Format::Tar));
+    let links: Vec<_> = rows.iter().filter(|row| row["type"] == "1").map(|row| &row["name"]).collect();
+    assert_eq!(links, ["2/tool"], "the further name of `2/alias`");
 }
 
 #[test]

@@ -183,6 +183,49 @@ pub fn hard() -> Machine {
         .0
 }
 
+/// Files that are equal, and files that nearly are; and the names that are one file in an image that nobody can write to.
+pub fn equal_files() -> (Machine, Names) {
+    type Change = (&'static str, fn(&mut Metadata));
+    const BYTES: [u8; 16 << 10] = [7; 16 << 10];
+    let file = || Kind::File(Content::inline(BYTES));
+    let mut builder = Builder::new(&[("init[0]", "i"), ("onboot[0]", "a"), ("services[0]", "b")]);
+    for component in 0..3 {
+        builder = builder
+            .file(component, format!("{component}/tool"), BYTES)
+            .file(component, format!("{component}/short"), &BYTES[1..])
+            .file(component, format!("{component}/empty"), "");
+    }
+    builder = builder.file(1, "1/twin", BYTES).file(2, "2/twin", BYTES).link(2, "2/alias", "2/tool");
+    let changes: [Change; 5] = [
+        ("mode", |meta| meta.mode = 0o755),
+        ("uid", |meta| meta.uid = 1),
+        ("gid", |meta| meta.gid = 1),
+        ("mtime", |meta| meta.mtime += 1),
+        ("xattrs", |meta| drop(meta.xattrs.insert(b"user.a".to_vec(), Vec::new()))),
+    ];
+    // Each in a component of its own: as the first of its kind there, it would be one with those of all others.
+    for (component, (name, change)) in (3..).zip(changes) {
+        builder = builder.node(component, name, file(), change);
+    }
+    builder = builder.file(8, "content", [8; 16 << 10]);
+    let together: [&[&str]; 2] = [&["0/tool", "1/tool", "2/alias", "2/tool"], &["1/twin", "2/twin"]];
+    let alone = ["mode", "uid", "gid", "mtime", "xattrs", "content"].map(str::to_owned);
+    let small = (0..3).flat_map(|component| ["short", "empty"].map(|name| format!("{component}/{name}")));
+    let alone = small.chain(alone).map(|name| vec![name.into_bytes()]);
+    let together = together.map(|names| names.iter().map(|name| name.as_bytes().to_vec()).collect());
+    (builder.0, alone.chain(together).collect())
+}
+
+/// The names of each file, where an inode's number and link count are known by name; the count must be right.
+pub fn by_inode(machine: &Machine, inode: impl Fn(&str) -> (u64, u64)) -> Names {
+    let mut names: BTreeMap<(u64, u64), Vec<Vec<u8>>> = BTreeMap::new();
+    for (path, _) in machine.tree.iter().filter(|(_, placed)| placed.node.kind != Kind::Directory) {
+        names.entry(inode(&path.to_string())).or_default().push(path.as_bytes().to_vec());
+    }
+    names.iter().for_each(|((_, links), names)| assert_eq!(*links, names.len() as u64, "{names:?}"));
+    names.into_values().collect()
+}
+
 /// Small machines of any shape.
 pub fn any_machine() -> impl Strategy<Value = Machine> {
     let name = proptest::collection::vec(prop_oneof![Just(b'a'), Just(b'.'), Just(b'B'), any::<u8>()], 1..40);
