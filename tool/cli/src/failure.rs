@@ -204,7 +204,7 @@ fn package(error: &bootwright_packages::Error) -> Kind {
         Error::Scratch { .. } | Error::Changed { .. } => Kind::World,
         Error::Cargo { source, .. } => match &**source {
             CargoError::Cargo { source, .. } => program(source),
-            CargoError::TargetMissing(_) | CargoError::LibraryMissing(_) | CargoError::Metadata { .. } => Kind::World,
+            CargoError::TargetMissing(_) | CargoError::Metadata { .. } => Kind::World,
             error => input_or_disk(error),
         },
         Error::Apt { source, .. } => match &**source {
