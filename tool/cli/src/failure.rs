@@ -182,7 +182,6 @@ fn fetch(error: &FetchError) -> Kind {
     match error {
         FetchError::NotFound { absent: false, .. } => Kind::World,
         FetchError::Store(error) => store(error),
-        FetchError::Registry(error) => registry(error),
         FetchError::Archive { source, .. } => archive(source),
         FetchError::Engine { source, .. } => engine(source),
         _ => Kind::Input,
@@ -275,7 +274,6 @@ impl From<FetchError> for Failure {
         let (kind, hint) = (fetch(&error), error.hint());
         match error {
             FetchError::Store(error) => Self::new(kind, *error),
-            FetchError::Registry(error) => Self::new(kind, *error),
             error => Self::new(kind, error),
         }
         .hint(hint)
@@ -358,7 +356,7 @@ mod tests {
         use bootwright_formats::Error as Format;
         let path = || Path::new("/x").to_owned();
         let digest = Digest::of(b"");
-        let read = |kind| Error::Read { directory: path(), source: disk(kind) };
+        let read = |kind| Error::Read { directory: path(), source: disk(kind), hint: None };
         for (failure, kind) in [
             (Failure::from(read(io::ErrorKind::NotFound)), Kind::Input),
             (read(io::ErrorKind::PermissionDenied).into(), Kind::World),

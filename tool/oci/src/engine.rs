@@ -73,6 +73,9 @@ impl EngineError {
             Self::Socket { source, .. } if source.kind() == io::ErrorKind::PermissionDenied => Some(
                 "the socket belongs to another group; `docker save` and `docker-archive:` need no socket".to_owned(),
             ),
+            Self::Socket { .. } => {
+                Some("start the engine, or say where its socket is: `DOCKER_HOST=unix:///PATH`".to_owned())
+            }
             _ => None,
         }
     }

@@ -117,18 +117,9 @@ pub enum FetchError {
         #[source]
         source: Box<EngineError>,
     },
-    /// A registry that was asked explicitly.
-    #[error(transparent)]
-    Registry(Box<RegistryError>),
     /// The store itself fails.
     #[error(transparent)]
     Store(Box<StoreError>),
-}
-
-impl From<RegistryError> for FetchError {
-    fn from(error: RegistryError) -> Self {
-        Self::Registry(Box::new(error))
-    }
 }
 
 impl From<StoreError> for FetchError {
@@ -151,7 +142,6 @@ impl FetchError {
             Self::Platform { .. } => Some("`--pull` asks the registry for it again".to_owned()),
             Self::Archive { source, .. } => source.hint(),
             Self::Engine { source, .. } => source.hint(),
-            Self::Registry(error) => error.hint(),
             Self::Store(error) => error.hint(),
         }
     }
@@ -257,10 +247,17 @@ impl<'s> Fetcher<'s> {
     ///
     /// # Errors
     ///
-    /// It is no name, or the registry does not give it.
+    /// It is no name, or the registry does not give it or may not be asked.
     pub fn pull_all(&self, name: &str, reporter: &dyn Reporter) -> Result<(Reference, Vec<Image>), FetchError> {
         let reference = only_a_name(name)?;
-        let (root, images) = self.registry.pull_all(self.store, &reference, reporter)?;
+        if self.options.offline {
+            return Err(not_asked(&reference, Vec::new()));
+        }
+        let pulled = self.registry.pull_all(self.store, &reference, reporter);
+        let (root, images) = pulled.map_err(|error| {
+            let hint = error.pull_hint(&reference, false);
+            nowhere(&reference, Vec::new(), error, hint)
+        })?;
         self.name(&reference, &root)?;
         Ok((reference, images))
     }
@@ -275,13 +272,14 @@ impl<'s> Fetcher<'s> {
     fn named(&self, reference: &Reference, reporter: &dyn Reporter) -> Result<Image, FetchError> {
         let options = &self.options;
         let mut searched = Vec::new();
+        // Who asks for the engine wants to know first why that failed.
         let mut hint = None;
         if options.docker && !options.pull {
             let engine = self.engine();
             match engine.and_then(|engine| engine.fetch(self.store, reference, &options.platform, reporter)) {
                 Ok(image) => return Ok(Image { name: reference.to_string(), ..image }),
                 Err(error) => {
-                    hint = hint.or(error.hint());
+                    hint = error.hint();
                     searched.push(Place { place: "the container engine".to_owned(), reason: chain(&error) });
                 }
             }
@@ -300,31 +298,13 @@ impl<'s> Fetcher<'s> {
             }
         }
         if options.offline {
-            let place = format!("the registry of {}", reference.domain());
-            searched.push(Place { place, reason: "not asked, because of --offline".to_owned() });
-            hint = Some(format!("without --offline, or after `bootwright cache pull {reference}`, it may be there"));
-            return Err(FetchError::NotFound { reference: reference.to_string(), searched, absent: true, hint });
+            return Err(not_asked(reference, searched));
         }
-        match self.pull(reference, incomplete, reporter) {
-            Ok(image) => Ok(image),
-            Err(RegistryError::Store(error)) if matches!(*error, StoreError::Io { .. }) => {
-                Err(FetchError::Store(error))
-            }
-            Err(error) => {
-                hint = error.hint().or(hint);
-                let absent = error.is_absence();
-                match error {
-                    RegistryError::Everywhere { tried, .. } => searched.extend(
-                        tried.iter().map(|(place, error)| Place { place: place.clone(), reason: chain(error) }),
-                    ),
-                    other => {
-                        let place = format!("the registry of {}", reference.domain());
-                        searched.push(Place { place, reason: chain(&other) });
-                    }
-                }
-                Err(FetchError::NotFound { reference: reference.to_string(), searched, absent, hint })
-            }
-        }
+        self.pull(reference, incomplete, reporter).map_err(|error| {
+            let engine = !options.docker && !options.pull;
+            let hint = hint.or_else(|| error.pull_hint(reference, engine));
+            nowhere(reference, searched, error, hint)
+        })
     }
 
     fn stored(&self, reference: &Reference) -> Result<Stored, FetchError> {
@@ -371,6 +351,31 @@ impl<'s> Fetcher<'s> {
             None => self.store.tag(reference, root),
         }
     }
+}
+
+/// The error of a build that may not ask the registry.
+fn not_asked(reference: &Reference, mut searched: Vec<Place>) -> FetchError {
+    let reason = "not asked, because of --offline".to_owned();
+    searched.push(Place { place: registry_of(reference), reason });
+    let hint = Some(format!("fetch it once with `bootwright cache pull {reference}`, or do without `--offline`"));
+    FetchError::NotFound { reference: reference.to_string(), searched, absent: true, hint }
+}
+
+/// The error when the registry and its mirrors, asked after the places that were searched, do not give it either.
+fn nowhere(reference: &Reference, mut searched: Vec<Place>, error: RegistryError, hint: Option<String>) -> FetchError {
+    let absent = error.is_absence();
+    match error {
+        RegistryError::Store(error) if matches!(*error, StoreError::Io { .. }) => return FetchError::Store(error),
+        RegistryError::Everywhere { tried, .. } => {
+            searched.extend(tried.into_iter().map(|(place, error)| Place { place, reason: chain(&error) }));
+        }
+        other => searched.push(Place { place: registry_of(reference), reason: chain(&other) }),
+    }
+    FetchError::NotFound { reference: reference.to_string(), searched, absent, hint }
+}
+
+fn registry_of(reference: &Reference) -> String {
+    format!("the registry of {}", reference.domain())
 }
 
 enum Stored {

@@ -380,12 +380,26 @@ fn mirrors_are_asked_in_order_and_the_error_names_every_place() {
     );
     let name = good.name("none:1");
     let with = FetchOptions { registry: mirrors(std::slice::from_ref(&dead)), ..options("amd64") };
-    let error = fetch(&store, with, &name).unwrap_err().to_string();
+    let error = fetch(&store, with, &name).unwrap_err();
+    assert!(error.hint().unwrap().starts_with("check the spelling of its name and tag"), "{:?}", error.hint());
+    let error = error.to_string();
     let lines: Vec<&str> = error.lines().collect();
     assert!(lines[0].contains(&format!("`{name}` was not found")), "{error}");
     assert!(lines[1].contains("the image store at") && lines[1].contains("no such name"), "{error}");
     assert!(lines[2].contains(&dead) && lines[2].contains("cannot be reached"), "{error}");
     assert!(lines[3].contains(&format!("has no `{name}`")), "{error}");
+
+    // What TLS and the resolver say is known by their words alone. (A label has 63 letters at most, so no server is asked.)
+    let nobody = format!("{}.example", "a".repeat(64));
+    let encrypted = format!("https://127.0.0.1:{}", registry.port);
+    for (mirror, name, expected) in [
+        (&encrypted, "127.0.0.1:1/none:1", format!("--mirror 127.0.0.1:1=http://127.0.0.1:{}", registry.port)),
+        (&dead, &format!("{nobody}/none:1"), format!("the spelling of `{nobody}`")),
+    ] {
+        let with = FetchOptions { registry: mirrors(std::slice::from_ref(mirror)), ..options("amd64") };
+        let hint = fetch(&store, with, name).unwrap_err().hint().unwrap();
+        assert!(hint.contains(&expected), "{hint}");
+    }
 }
 
 #[test]

@@ -24,6 +24,8 @@ pub enum Error {
         /// Why.
         #[source]
         source: io::Error,
+        /// What may have been meant.
+        hint: Option<String>,
     },
     /// `build.yml` is wrong; the diagnostics are to be rendered against the sources.
     #[error("`{}` has {} in its `build.yml`", .directory.display(), count(.diagnostics))]
@@ -139,6 +141,7 @@ impl Error {
     #[must_use]
     pub fn hint(&self) -> Option<String> {
         match self {
+            Self::Read { hint, .. } => hint.clone(),
             Self::Cargo { source, .. } => source.hint(),
             Self::Apt { source, .. } => source.hint(),
             Self::Debian { source, .. } => source.hint(),

@@ -20,15 +20,16 @@ const RESTART: &str = "30";
 /// The kernel's setting for that (`panic=`); it waits for ever with 0.
 const PANIC: &str = "/proc/sys/kernel/panic";
 
-/// Makes a panic say on the consoles which program failed, and where: the kernel panics next, and then the machine ends as `panic=` of its
-/// command line says.
-pub fn say_panics(program: &'static str) {
+/// Makes a panic say on the consoles which program failed, and where, and then what `more` has to say: the kernel panics next, and then
+/// the machine ends as `panic=` of its command line says.
+pub fn say_panics(program: &'static str, more: fn(&mut Consoles)) {
     std::panic::set_hook(Box::new(move |panic| {
         let sentence = sentence(program, &panic.to_string());
         // Where pstore keeps it, whatever becomes of the consoles.
         let _ = fs::write("/dev/kmsg", format!("<2>bootwright: {sentence}\n"));
         let mut consoles = Consoles::open(&Cmdline::read().consoles);
         consoles.say(&sentence);
+        more(&mut consoles);
         consoles.own_line(Ending::Panic.line().as_bytes());
         consoles.drain(Duration::from_secs(1));
         let cmdline = fs::read_to_string("/proc/cmdline").unwrap_or_default();

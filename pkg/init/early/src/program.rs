@@ -12,7 +12,7 @@ pub fn run() -> ExitCode {
     if getpid() != Pid::INIT {
         return be_called();
     }
-    say_panics("early");
+    say_panics("early", |_| {});
     let troubles = mounts::mount_kernel_filesystems();
     let cmdline = Cmdline::read();
     let mut consoles = Consoles::open(&cmdline.consoles);

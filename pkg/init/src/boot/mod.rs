@@ -15,6 +15,7 @@ use std::process::ExitCode;
 use bootwright_early::modules::Loader;
 use bootwright_early::{Cmdline, Consoles, manifest, mounts, say_panics, uevents};
 
+use crate::journal::last_words;
 use crate::report::BootReport;
 use crate::{cgroups, supervise};
 
@@ -38,7 +39,7 @@ pub struct Machine {
 /// Is PID 1. Does not return: the kernel panics when PID 1 ends.
 pub fn run() -> ExitCode {
     let mut report = BootReport::begin();
-    say_panics("init");
+    say_panics("init", last_words::repeat);
     let mut troubles = root::own_root();
     troubles.extend(mounts::mount_kernel_filesystems());
     let cmdline = Cmdline::read();

@@ -4,10 +4,12 @@
 //! The supervisor hands lines in, asks once a turn what to wait for, and answers the requests that come out. A child that ends is
 //! started again after a second; one that is slow loses lines (`journal`).
 
+use std::cell::RefCell;
 use std::fs;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
+use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use bootwright_bundle::control::{CONTROL_JSON, CONTROL_PORT, Control, Stream};
@@ -20,7 +22,7 @@ use rustix::process::{Pid, PidfdFlags, pidfd_open};
 
 use super::link::{self, Call, Reply};
 use crate::applet;
-use crate::journal::{self, Journal, Reader, Turn, Wanted, carry, crash};
+use crate::journal::{self, Journal, Reader, Turn, Wanted, carry, crash, last_words};
 use crate::report::BootReport;
 
 /// Readers at a time at most.
@@ -37,8 +39,8 @@ const PAUSE: Duration = Duration::from_secs(1);
 /// The desk.
 #[derive(Debug)]
 pub struct Desk {
-    /// What was said.
-    pub journal: Journal,
+    /// What was said. Shared with the hook of panics; every other borrow ends with its statement, so that none meets another.
+    pub journal: Rc<RefCell<Journal>>,
     /// When what happened.
     pub report: BootReport,
     settings: Control,
@@ -86,7 +88,7 @@ impl Desk {
     ) -> Self {
         report.expect(units.clone().count());
         let mut desk = Self {
-            journal: Journal::new(units),
+            journal: last_words::share(Journal::new(units)),
             report,
             settings: settings(CONTROL_JSON, troubles),
             logging: settings(LOGGING_JSON, troubles),
@@ -114,7 +116,7 @@ impl Desk {
             consoles.own_line(format!("bootwright:   | {line}").as_bytes());
         }
         for line in lines {
-            self.journal.push(journal::PSTORE, Stream::Stdout.number(), line.as_bytes());
+            self.journal.borrow_mut().push(journal::PSTORE, Stream::Stdout.number(), line.as_bytes());
         }
     }
 
@@ -126,7 +128,7 @@ impl Desk {
     /// Puts the last lines of a container that has failed where a crash does not reach them.
     pub fn keep(&mut self, unit: usize, headline: &str, lines: usize) {
         if self.report.seldom(unit, SELDOM) {
-            let last = self.journal.last(journal::FIRST_UNIT + unit, lines as u64);
+            let last = self.journal.borrow().last(journal::FIRST_UNIT + unit, lines as u64);
             crash::to_kernel([headline.as_bytes()].into_iter().chain(last.iter().map(Vec::as_slice)));
         }
     }
@@ -134,7 +136,7 @@ impl Desk {
     /// Starts a child that carries lines away, from the first on.
     fn carry(&mut self, words: Vec<String>) {
         let Ok((socket, _)) = link::pair() else { return };
-        let reader = Reader::new(&self.journal, socket, &Wanted { follow: true, ..Wanted::default() });
+        let reader = Reader::new(&self.journal.borrow(), socket, &Wanted { follow: true, ..Wanted::default() });
         self.readers.push(Some(Slot { reader, carrier: Some(Carrier { words, pid: None }), watched: None }));
         self.start_carriers();
     }
@@ -184,7 +186,7 @@ impl Desk {
 
     /// Takes a line of a container, by its position among the containers.
     pub fn line(&mut self, unit: usize, stream: Stream, text: &[u8]) {
-        self.journal.push(journal::FIRST_UNIT + unit, stream.number(), text);
+        self.journal.borrow_mut().push(journal::FIRST_UNIT + unit, stream.number(), text);
     }
 
     /// What to wait for, where that has changed: a position, and for what.
@@ -233,7 +235,7 @@ impl Desk {
 
     /// Takes up a reader.
     pub fn read(&mut self, reply: Reply, wanted: &Wanted) {
-        let reader = Reader::new(&self.journal, reply.into_socket(), wanted);
+        let reader = Reader::new(&self.journal.borrow(), reply.into_socket(), wanted);
         let slot = Some(Slot { reader, carrier: None, watched: None });
         if let Some(free) = self.readers.iter_mut().find(|slot| slot.is_none()) {
             *free = slot;
@@ -245,12 +247,13 @@ impl Desk {
     /// Does what is due: what init has said since goes into the journal, and lines to their readers.
     pub fn turn(&mut self, consoles: &mut Consoles) {
         for (time, line) in consoles.take_said() {
-            self.journal.push_at(journal::INIT, Stream::Stdout.number(), time, &line);
+            self.journal.borrow_mut().push_at(journal::INIT, Stream::Stdout.number(), time, &line);
         }
         self.more = false;
         for place in &mut self.readers {
             let Some(slot) = place else { continue };
-            match slot.reader.turn(&self.journal) {
+            let turn = slot.reader.turn(&self.journal.borrow());
+            match turn {
                 Turn::Idle | Turn::Blocked => {}
                 Turn::More => self.more = true,
                 Turn::Over if slot.carrier.is_some() => slot.reader.park(),

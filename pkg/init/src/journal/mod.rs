@@ -8,6 +8,7 @@
 pub mod carry;
 pub mod crash;
 mod event;
+pub mod last_words;
 mod reader;
 mod record;
 mod ring;
@@ -86,6 +87,17 @@ impl Journal {
     /// The names of the logs.
     pub fn names(&self) -> impl Iterator<Item = &str> {
         self.find(None).filter_map(|source| self.sources.get(source)).map(|(name, _)| name.as_str())
+    }
+
+    /// The name of a source.
+    fn name(&self, source: usize) -> &str {
+        self.sources.get(source).map_or("", |(name, _)| name)
+    }
+
+    /// The place of the last line of a source among those of all; none if it has said nothing.
+    fn newest(&self, source: usize) -> Option<u64> {
+        let (_, ring) = self.sources.get(source)?;
+        ring.mark(ring.last(1)).map(|mark| mark.sequence)
     }
 
     /// The last lines of a source, oldest first, as bytes.

@@ -20,8 +20,10 @@ impl Supervisor {
         match call.request {
             Request::Ping => reply.done(Ok(())),
             Request::Status => reply.items(self.statuses()),
-            Request::Logs { source: Some(name), .. } if self.desk.journal.find(Some(&name)).next().is_none() => {
-                let known: Vec<String> = self.desk.journal.names().map(|name| format!("`{name}`")).collect();
+            Request::Logs { source: Some(name), .. }
+                if self.desk.journal.borrow().find(Some(&name)).next().is_none() =>
+            {
+                let known: Vec<String> = self.desk.journal.borrow().names().map(|name| format!("`{name}`")).collect();
                 let refusal = Refusal::new(format!("there is no log `{name}`"));
                 reply.done(Err(refusal.hint(format!("there are {}", known.join(", ")))));
             }

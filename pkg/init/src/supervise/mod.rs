@@ -224,7 +224,7 @@ impl Supervisor {
     fn event(&mut self, i: Option<usize>, what: &str, detail: &str, now: Duration) {
         let unit = i.and_then(|i| self.posts.get(i)).map(|post| &post.unit);
         let (kind, name) = unit.map_or(("machine", ""), |unit| (unit.kind.word(), unit.name.as_str()));
-        self.desk.journal.event(now, kind, name, what, detail);
+        self.desk.journal.borrow_mut().event(now, kind, name, what, detail);
     }
 }
 

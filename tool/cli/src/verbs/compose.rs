@@ -2,13 +2,13 @@
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, HashMap};
-use std::io::Read;
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 use bootwright_formats::Format;
 use bootwright_oci::registry::fetch_text;
 use bootwright_oci::{
-    Content, FetchOptions, Fetcher, Image, LoadedImage, Platform, PlatformError, Reference, Store, Tree,
+    Content, FetchOptions, Fetcher, Image, ImageSource, LoadedImage, Platform, PlatformError, Reference, Store, Tree,
 };
 use bootwright_rootfs::{Layout, Machine};
 use bootwright_spec::{
@@ -25,6 +25,8 @@ use crate::session::Global;
 const PACKAGE: &str = "@pkg:";
 /// Prefixes of references that name files.
 const FILES: [&str; 3] = ["oci:", "oci-archive:", "docker-archive:"];
+/// The name of a spec that has no file.
+const STDIN: &str = "<stdin>";
 /// The largest spec read from a file, pipe or server: the parser's own limit.
 const SPEC_LIMIT: u64 = bootwright_spec::MAX_BYTES as u64;
 
@@ -173,8 +175,12 @@ impl<'a> Composer<'a> {
                 continue;
             }
             let name = builder.resolve(&image.value, Path::new("")).map_err(|error| {
-                let message = format!("the package `{}` cannot be had", &image.value[PACKAGE.len()..]);
-                Failure::from(error).asked_at(Diagnostic::error(message).at(image.span), sources)
+                let directory = &image.value[PACKAGE.len()..];
+                let place = Diagnostic::error(format!("the package `{directory}` cannot be had")).at(image.span);
+                let failure = Failure::from(error);
+                let known = !failure.hints().is_empty();
+                let hint = if known { None } else { missing(Path::new(directory), image.span, sources) };
+                failure.hint(hint).asked_at(place, sources)
             })?;
             built.insert(std::mem::replace(&mut image.value, name.clone()), name);
         }
@@ -203,8 +209,17 @@ impl<'a> Composer<'a> {
             wanted.entry(&image.value).or_insert(image.span);
         }
         let unavailable = |name: &str, span: Span, failure: Failure| {
+            let hint = match ImageSource::parse(name, Path::new("")) {
+                Ok(
+                    ImageSource::OciDirectory { path, .. }
+                    | ImageSource::OciArchive { path, .. }
+                    | ImageSource::DockerArchive { path, .. },
+                ) => missing(&path, span, sources),
+                _ => None,
+            };
             let name = written.get(name).map_or(name, String::as_str);
-            failure.asked_at(Diagnostic::error(format!("the image `{name}` cannot be had")).at(span), sources)
+            let place = Diagnostic::error(format!("the image `{name}` cannot be had")).at(span);
+            failure.hint(hint).asked_at(place, sources)
         };
         let names: Vec<String> = wanted.keys().map(|name| (*name).to_owned()).collect();
         let mut images = BTreeMap::new();
@@ -239,11 +254,6 @@ impl<'a> Composer<'a> {
             }
         }
         if platforms.is_empty() && images.is_empty() {
-            if self.images.offline {
-                let hint = format!("without --offline, or after `bootwright cache pull {reference}`, it may be there");
-                let message = format!("the image store has no `{reference}`, and this is an offline build");
-                return Err(Failure::input(message).hint(hint));
-            }
             let options = self.options(self.platform.clone())?;
             images = Fetcher::new(&self.store, options).pull_all(name, self.printer)?.1;
         }
@@ -305,6 +315,19 @@ fn place_archives(spec: &mut Spec, sources: &Sources) -> BTreeMap<String, String
     written
 }
 
+/// How to name a path that is not there, if it depends on the file that names it.
+fn missing(path: &Path, span: Span, sources: &Sources) -> Option<String> {
+    let written = sources.text(span.source).get(span.start as usize..span.end as usize)?;
+    if path.exists() || written.contains(":/") {
+        return None;
+    }
+    let start = match sources.name(span.source) {
+        name if name == STDIN || is_url(name) => "the working directory".to_owned(),
+        name => format!("the folder of `{name}`"),
+    };
+    Some(format!("give its path from {start}, where relative paths start"))
+}
+
 /// Says what does not stop the build, from `least` on.
 fn say(found: &Diagnostics, least: Severity, sources: &Sources, printer: &Printer) {
     let told = found.0.iter().filter(|d| d.severity >= least);
@@ -350,7 +373,7 @@ fn is_url(spec: &str) -> bool {
 
 fn read(spec: &str, global: &Global) -> Result<Input, Failure> {
     let (name, text, directory) = if spec == "-" {
-        ("<stdin>".to_owned(), bounded(std::io::stdin().lock(), "standard input")?, Some(PathBuf::from(".")))
+        (STDIN.to_owned(), bounded(io::stdin().lock(), "standard input")?, Some(PathBuf::from(".")))
     } else if is_url(spec) {
         let text = fetch_text(spec, SPEC_LIMIT, &global.registry_options()?)
             .map_err(|e| Failure::from(e).context(format!("reading the spec `{spec}`")))?;
@@ -366,8 +389,8 @@ fn read(spec: &str, global: &Global) -> Result<Input, Failure> {
     Ok(Input { name, text, directory })
 }
 
-fn unreadable(spec: &str, error: std::io::Error) -> Failure {
-    let missing = error.kind() == std::io::ErrorKind::NotFound;
+fn unreadable(spec: &str, error: io::Error) -> Failure {
+    let missing = error.kind() == io::ErrorKind::NotFound;
     let failure = Failure::new(Kind::Input, error).context(format!("reading the spec `{spec}`"));
     if missing {
         failure.hint("give the path of a YAML file, `-` for standard input, or an http(s) URL".to_owned())

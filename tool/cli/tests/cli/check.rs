@@ -156,6 +156,7 @@ fn a_package_that_fails_is_loud_and_has_a_place() {
 
     error: `./ap` is no package: its `build.yml` cannot be read
       caused by: No such file or directory (os error 2)
+    hint: did you mean `app`?
     "#);
     desk.write("m.yml", SPEC);
     desk.write("app/build.yml", "image: app\nfile: []\n");
@@ -205,8 +206,18 @@ fn an_image_that_is_nowhere_says_where_it_was_looked_for() {
     error: the image `127.0.0.1:[port]/no/such:latest` was not found
       the image store at [here]/cache: it has no such name
       the registry of 127.0.0.1:[port]: `127.0.0.1:[port]` has no `127.0.0.1:[port]/no/such:latest`
+    hint: check the spelling of its name, and give its tag if it has none called `latest`; if it was built on this machine, give `--docker`
     "#);
-    assert_eq!(desk.run("build -q --offline m.yml").code, 1);
+    let pulled = desk.run("build -q --pull m.yml").err;
+    assert!(pulled.ends_with("none called `latest`\n"), "the engine has no say in what is pulled: {pulled}");
+    let done = desk.run("build -q --offline m.yml");
+    assert_eq!(done.code, 1, "{}", done.err);
+    assert_snapshot!(done.err.lines().skip(6).collect::<Vec<_>>().join("\n"), @"
+    error: the image `127.0.0.1:[port]/no/such:latest` was not found
+      the image store at [here]/cache: it has no such name
+      the registry of 127.0.0.1:[port]: not asked, because of --offline
+    hint: fetch it once with `bootwright cache pull 127.0.0.1:[port]/no/such:latest`, or do without `--offline`
+    ");
     let done =
         desk.finish(desk.command().args("build -q --docker m.yml".split(' ')).env("DOCKER_HOST", "unix:///none"));
     assert_eq!(done.code, 1, "{}", done.err);
@@ -215,11 +226,20 @@ fn an_image_that_is_nowhere_says_where_it_was_looked_for() {
       the container engine: the container engine at `/none` cannot be reached: No such file or directory (os error 2)
       the image store at [here]/cache: it has no such name
       the registry of 127.0.0.1:[port]: `127.0.0.1:[port]` has no `127.0.0.1:[port]/no/such:latest`
+    hint: start the engine, or say where its socket is: `DOCKER_HOST=unix:///PATH`
     ");
     // A registry that cannot be asked is not the spec's fault.
     desk.write("m.yml", format!("{SPEC}  - {{name: gone, image: \"127.0.0.1:1/x\"}}\n"));
     let done = desk.run("build -q m.yml");
     assert_eq!(done.code, 3, "{}", done.err);
+    assert!(done.err.contains("\nhint: check that a registry runs at `127.0.0.1:[port]`"), "{}", done.err);
+    // What a volume wants whole is looked for elsewhere in the code, and answered alike.
+    desk.write("m.yml", format!("{SPEC}volumes: [{{name: v, image: \"{image}\", format: oci}}]\n"));
+    for (flags, hint) in [("", "hint: check the spelling of its name"), ("--offline", "hint: fetch it once with")] {
+        let done = desk.run(&format!("build -q {flags} m.yml"));
+        assert_eq!(done.code, 1, "{}", done.err);
+        assert!(done.err.contains(hint), "{}", done.err);
+    }
 }
 
 #[test]

@@ -127,6 +127,7 @@ fn what_is_wrong_with_a_package_has_a_place() {
     assert_snapshot!(done.err, @"
     error: `empty` is no package: its `build.yml` cannot be read
       caused by: No such file or directory (os error 2)
+    hint: give it a `build.yml` (docs/packages.md)
     ");
     desk.write("lost/build.yml", "image: lost\nfiles: [{path: a, source: nowhere}]\n");
     let done = desk.run("pkg build lost");

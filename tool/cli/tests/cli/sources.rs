@@ -128,5 +128,19 @@ fn paths_start_at_the_file_that_names_them() {
     error: the image `oci-archive:wrong/archives/app.tar` cannot be read
       caused by: `wrong/archives/app.tar` cannot be read
       caused by: No such file or directory (os error 2)
+    hint: give its path from the folder of `wrong/a.yml`, where relative paths start
     "#);
+    for (image, from) in [
+        ("oci:none", Some("the working directory")),
+        ("docker-archive:none.tar:x", Some("the working directory")),
+        ("@pkg:none", Some("the working directory")),
+        ("oci-archive:/none.tar", None),
+        ("@pkg:/none", None),
+    ] {
+        let spec = format!("services: [{{name: a, image: \"{image}\"}}]\n");
+        let done = desk.fed("build --offline -", spec.as_bytes());
+        assert_eq!(done.code, 1, "{}", done.err);
+        let hint = from.map(|from| format!("hint: give its path from {from}, where relative paths start"));
+        assert_eq!(done.err.lines().find(|line| line.starts_with("hint: ")), hint.as_deref(), "{image}: {}", done.err);
+    }
 }

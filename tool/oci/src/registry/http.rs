@@ -170,6 +170,16 @@ pub(crate) fn is_distrust(error: &ureq::Error) -> bool {
     format!("{error:?}").contains("InvalidCertificate")
 }
 
+/// Whether TLS was answered by something that is no TLS, as a registry that speaks plain HTTP does.
+pub(crate) fn is_plaintext(error: &ureq::Error) -> bool {
+    error.to_string().contains("InvalidContentType")
+}
+
+/// Whether there is no address for the name. (The standard library has no kind for that.)
+pub(crate) fn is_unresolved(error: &ureq::Error) -> bool {
+    matches!(error, ureq::Error::HostNotFound) || error.to_string().contains("failed to lookup address")
+}
+
 pub(crate) fn transport(url: &str, source: ureq::Error) -> RegistryError {
     RegistryError::Transport { url: shown(url), source: Box::new(source) }
 }

@@ -7,6 +7,9 @@
 use std::fmt;
 use std::str::FromStr;
 
+/// The host that serves what `docker.io` names.
+pub(crate) const HUB: &str = "registry-1.docker.io";
+
 /// One mirror.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Mirror {
@@ -83,7 +86,7 @@ impl FromStr for Mirror {
 
 fn canonical(domain: &str) -> &str {
     match domain {
-        "index.docker.io" | "registry-1.docker.io" => "docker.io",
+        "index.docker.io" | HUB => "docker.io",
         other => other,
     }
 }
@@ -102,7 +105,7 @@ pub fn endpoints(domain: &str, mirrors: &[Mirror]) -> Vec<Endpoint> {
 /// The registry itself.
 #[must_use]
 pub fn origin(domain: &str) -> Endpoint {
-    let authority = if canonical(domain) == "docker.io" { "registry-1.docker.io" } else { domain };
+    let authority = if canonical(domain) == "docker.io" { HUB } else { domain };
     let scheme = if is_loopback(authority) { None } else { Some("https") };
     Endpoint { scheme, authority: authority.to_owned(), path: "/v2".to_owned() }
 }

@@ -4,6 +4,7 @@
 //! that an endpoint wants, `pull` and `push` speak the API. Every byte that comes in is hashed and counted on its way
 //! into the store, so that a mirror or a cache in between needs no trust; secrets go nowhere but into headers.
 
+mod advice;
 mod challenge;
 mod credentials;
 mod http;
@@ -226,7 +227,7 @@ impl RegistryError {
     pub fn hint(&self) -> Option<String> {
         match self {
             Self::Unauthorized { endpoint, .. } => {
-                Some(format!("run `docker login {endpoint}`, or check its config.json"))
+                Some(format!("{}, or check its config.json", advice::login(endpoint)))
             }
             error if error.is_distrust() => {
                 Some("if the registry has its own certificate authority, give its PEM file with --cert-file".to_owned())
