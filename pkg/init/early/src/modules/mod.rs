@@ -21,6 +21,8 @@ use rustix::fs::{CWD, FileType, Mode};
 
 use crate::{Cmdline, Consoles};
 
+/// Where the kernel is told whom to call for modules; an empty path is nobody.
+const MODPROBE: &str = "/proc/sys/kernel/modprobe";
 /// `MODULE_INIT_COMPRESSED_FILE` of finit_module(2): the kernel unpacks.
 const COMPRESSED: i32 = 4;
 /// Rounds of asking all devices; buses behind buses behind buses are four.
@@ -274,13 +276,17 @@ pub fn want_filesystem(kind: &str) {
 
 /// Makes this binary the program that the kernel calls for modules.
 pub fn be_modprobe() -> Option<String> {
-    const PLACE: &str = "/proc/sys/kernel/modprobe";
     let own = fs::read_link("/proc/self/exe").ok()?;
     // A kernel without modules has nobody to call.
-    if !Path::new(PLACE).exists() {
+    if !Path::new(MODPROBE).exists() {
         return None;
     }
-    fs::write(PLACE, own.to_str()?).err().map(|error| format!("becoming modprobe: {error}"))
+    fs::write(MODPROBE, own.to_str()?).err().map(|error| format!("becoming modprobe: {error}"))
+}
+
+/// The kernel calls nobody for modules from now on, until somebody is its modprobe.
+pub fn no_modprobe() {
+    let _ = fs::write(MODPROBE, "\n");
 }
 
 /// The kernel's modprobe: loads what a name or alias wants.
