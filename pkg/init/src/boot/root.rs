@@ -8,7 +8,7 @@ use std::io;
 use std::os::unix::fs::{DirBuilderExt, PermissionsExt, symlink};
 use std::path::Path;
 
-use bootwright_early::modules::{self, be_modprobe};
+use bootwright_early::modules::{self, be_modprobe, no_modprobe};
 use bootwright_early::mounts::{in_memory, make};
 use rustix::fs::StatVfsMountFlags;
 use rustix::mount::{MountFlags, MountPropagationFlags};
@@ -48,6 +48,8 @@ pub fn mount_the_rest() -> Vec<String> {
     .into_iter()
     .filter_map(|(kind, target, flags, data)| make(kind, target, flags, data).err())
     .collect();
+    // Mounting bpf asks for the module `bpf_preload`, which nobody misses: it would be a process for nothing.
+    no_modprobe();
     // Best effort: which of them there are is the kernel's matter.
     let known = fs::read_to_string("/proc/filesystems").unwrap_or_default();
     for (kind, target) in [

@@ -5,6 +5,7 @@
 //! builder left out is named by `modules.left-out`, so that the machine can say what it misses. Modules that do not need each
 //! other are loaded side by side where there are processors for it.
 
+mod devices;
 mod lanes;
 mod pattern;
 mod tables;
@@ -20,6 +21,8 @@ use rustix::fs::{CWD, FileType, Mode};
 
 use crate::{Cmdline, Consoles};
 
+/// Where the kernel is told whom to call for modules; an empty path is nobody.
+const MODPROBE: &str = "/proc/sys/kernel/modprobe";
 /// `MODULE_INIT_COMPRESSED_FILE` of finit_module(2): the kernel unpacks.
 const COMPRESSED: i32 = 4;
 /// Rounds of asking all devices; buses behind buses behind buses are four.
@@ -86,19 +89,16 @@ impl Loader {
     /// Loads what the devices want that there are.
     pub fn coldplug(&mut self) -> Report {
         let mut report = Report::default();
-        let mut known = BTreeSet::new();
+        let (mut known, mut doubtful) = (BTreeSet::new(), BTreeSet::new());
         for _ in 0..ROUNDS {
-            let wanted: BTreeSet<String> = device_aliases(&mut known).difference(&self.asked).cloned().collect();
-            if wanted.is_empty() {
-                break;
-            }
-            let round = self.want(wanted);
-            let idle = round.loaded == 0;
-            report.add(round);
-            if idle {
+            let before = report.loaded;
+            let aliases = devices::aliases(Path::new("/sys"), &mut known);
+            doubtful.append(&mut self.load_wanted(aliases, &mut report));
+            if report.loaded == before {
                 break;
             }
         }
+        self.report_left_out(&doubtful, &mut report);
         report
     }
 
@@ -108,11 +108,18 @@ impl Loader {
     }
 
     /// Loads what aliases or module names want.
-    pub fn want(&mut self, mut wanted: BTreeSet<String>) -> Report {
-        wanted.retain(|w| !self.asked.contains(w));
+    pub fn want(&mut self, wanted: BTreeSet<String>) -> Report {
         let mut report = Report::default();
+        let doubtful = self.load_wanted(wanted, &mut report);
+        self.report_left_out(&doubtful, &mut report);
+        report
+    }
+
+    /// Loads what is wanted and was not before. That of it for which something may have been left out.
+    fn load_wanted(&mut self, mut wanted: BTreeSet<String>, report: &mut Report) -> BTreeSet<String> {
+        wanted.retain(|w| !self.asked.contains(w));
         if wanted.is_empty() {
-            return report;
+            return wanted;
         }
         let found = self.table("modules.alias", |table| tables::aliases(table, &wanted));
         let mut names: Vec<String> = found.modules.into_iter().filter(|m| !self.blacklist.contains(m)).collect();
@@ -122,7 +129,7 @@ impl Loader {
             let modules = tables::Modules::read(self.open("modules.dep"), self.open("modules.softdep"));
             let mut batch = Batch { start: uptime(), ..Batch::default() };
             for wave in modules.plan(names.iter().filter(|n| modules.has(n))) {
-                batch.names.append(&mut self.load(wave, &mut report));
+                batch.names.append(&mut self.load(wave, report));
             }
             batch.end = uptime();
             batch.names.truncate(BATCH_NAMES);
@@ -130,12 +137,16 @@ impl Loader {
                 self.batches.push(batch);
             }
         }
-        self.report_left_out(&wanted, &mut report);
-        self.asked.append(&mut wanted);
-        report
+        self.asked.extend(wanted.iter().cloned());
+        // A name wants one module. Of those that a device wants, one may be there and another not.
+        wanted.retain(|w| w.contains(':') || !found.wanted_by.contains(w));
+        wanted
     }
 
     fn report_left_out(&mut self, wanted: &BTreeSet<String>, report: &mut Report) {
+        if wanted.is_empty() {
+            return;
+        }
         let missing = self.table("modules.left-out", |table| tables::aliases(table, wanted));
         for (module, wanted_by) in missing.modules.into_iter().zip(missing.wanted_by) {
             if !self.loaded.contains(&tables::normal(&module))
@@ -212,12 +223,6 @@ impl Loader {
 }
 
 impl Report {
-    fn add(&mut self, other: Self) {
-        self.loaded += other.loaded;
-        self.troubles.extend(other.troubles);
-        self.left_out.extend(other.left_out);
-    }
-
     /// Says the troubles.
     pub fn say(&self, consoles: &mut Consoles) {
         for sentence in self.sentences() {
@@ -258,33 +263,6 @@ fn first_time(module: &str) -> bool {
     }
 }
 
-/// The modaliases of all devices on buses and in classes, but for those known, who become more.
-fn device_aliases(known: &mut BTreeSet<PathBuf>) -> BTreeSet<String> {
-    let mut aliases = BTreeSet::new();
-    for (root, below) in [("/sys/bus", "devices"), ("/sys/class", "")] {
-        for bus in entries(Path::new(root)) {
-            for device in entries(&bus.join(below)) {
-                // There are hundreds, and the way to each leads over links.
-                if known.contains(&device) {
-                    continue;
-                }
-                if let Ok(alias) = fs::read_to_string(device.join("modalias")) {
-                    let alias = alias.trim_end();
-                    if !alias.is_empty() {
-                        aliases.insert(alias.to_owned());
-                    }
-                }
-                known.insert(device);
-            }
-        }
-    }
-    aliases
-}
-
-fn entries(directory: &Path) -> impl Iterator<Item = PathBuf> {
-    fs::read_dir(directory).into_iter().flatten().flatten().map(|e| e.path())
-}
-
 /// Loads the module of a filesystem that the kernel does not know yet. The kernel would ask for it itself; this is
 /// without a process.
 pub fn want_filesystem(kind: &str) {
@@ -298,13 +276,17 @@ pub fn want_filesystem(kind: &str) {
 
 /// Makes this binary the program that the kernel calls for modules.
 pub fn be_modprobe() -> Option<String> {
-    const PLACE: &str = "/proc/sys/kernel/modprobe";
     let own = fs::read_link("/proc/self/exe").ok()?;
     // A kernel without modules has nobody to call.
-    if !Path::new(PLACE).exists() {
+    if !Path::new(MODPROBE).exists() {
         return None;
     }
-    fs::write(PLACE, own.to_str()?).err().map(|error| format!("becoming modprobe: {error}"))
+    fs::write(MODPROBE, own.to_str()?).err().map(|error| format!("becoming modprobe: {error}"))
+}
+
+/// The kernel calls nobody for modules from now on, until somebody is its modprobe.
+pub fn no_modprobe() {
+    let _ = fs::write(MODPROBE, "\n");
 }
 
 /// The kernel's modprobe: loads what a name or alias wants.

@@ -6,6 +6,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::BufRead;
+use std::ops::Bound;
 
 use super::pattern::matches;
 
@@ -20,23 +21,15 @@ pub struct Found {
 
 /// Looks wanted names up in an alias table: lines `alias PATTERN MODULE`.
 pub fn aliases(table: impl BufRead, wanted: &BTreeSet<String>) -> Found {
-    // Most lines are for another bus: compare those with the same prefix only.
-    let mut by_bus: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
-    for name in wanted {
-        by_bus.entry(bus(name)).or_default().push(name);
-    }
     let mut found = Found::default();
     let mut seen = BTreeSet::new();
     each_line(table, |line| {
-        let mut words = line.split_ascii_whitespace();
-        let (Some("alias"), Some(pattern), Some(module)) = (words.next(), words.next(), words.next()) else { return };
-        let head = bus(pattern);
-        let candidates: Vec<&str> = if head.contains(['*', '?', '[']) || !pattern.contains(':') {
-            wanted.iter().map(String::as_str).collect()
-        } else {
-            by_bus.get(head).cloned().unwrap_or_default()
-        };
-        if let Some(name) = candidates.into_iter().find(|name| matches(pattern, name))
+        let Some((pattern, module)) = line.strip_prefix("alias ").and_then(|rest| rest.split_once(' ')) else { return };
+        // Most lines are for other devices. What a pattern matches begins as it does, up to what stands for more than itself.
+        let literal = pattern.bytes().take_while(|b| !matches!(b, b'*' | b'?' | b'[' | b'-' | b'_')).count();
+        let head = pattern.get(..literal).unwrap_or_default();
+        let alike = wanted.range::<str, _>((Bound::Included(head), Bound::Unbounded));
+        if let Some(name) = alike.take_while(|name| name.starts_with(head)).find(|name| matches(pattern, name))
             && seen.insert(module.to_owned())
         {
             found.modules.push(module.to_owned());
@@ -225,10 +218,11 @@ kernel/b.ko:
     fn all_aliases_are_looked_up_in_one_pass() {
         let table = "# Aliases\nalias pci:v00001AF4d*sv*sd*bc*sc*i* virtio_pci\nalias fs-overlay overlay\n\
                      alias acpi*:PNP0C0C:* button\nalias virtio:d00000001v* virtio_net\nbroken\n\
-                     alias pci:v00001AF4d00001000* virtio_pci\n";
-        let wanted = set(&["pci:v00001AF4d00001000sv1sd1bc02sc00i00", "acpi:PNP0C0C:", "fs-overlay", "usb:v1"]);
+                     alias pci:v00001AF4d00001000* virtio_pci\nalias net-pf-10 ipv6\nalias ?sb:v1 usb\nalias usb:v12 no\n";
+        let device = "pci:v00001AF4d00001000sv1sd1bc02sc00i00";
+        let wanted = set(&[device, "acpi:PNP0C0C:", "fs-overlay", "usb:v1", "net_pf_10"]);
         let found = aliases(table.as_bytes(), &wanted);
-        assert_eq!(found.modules, ["virtio_pci", "overlay", "button"]);
+        assert_eq!(found.modules, ["virtio_pci", "overlay", "button", "ipv6", "usb"]);
         assert_eq!(found.wanted_by[1], "fs-overlay");
     }
 
