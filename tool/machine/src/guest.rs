@@ -1,47 +1,40 @@
 //! One QEMU: started, listened to, and gone when the [`Guest`] is.
 //!
 //! Three threads read (console, QMP, standard error) and one keeps the process; all they do is put what they learn into
-//! one [`State`] and wake who waits. Nobody waits for the terminal: QEMU's console is always drained.
+//! one `State` and wake who waits. Nobody waits for the terminal: QEMU's console is always drained.
 
-use std::collections::VecDeque;
+mod hands;
+mod sockets;
+mod state;
+
 use std::fs::File;
-use std::io::{self, Read, Write};
-use std::os::fd::AsFd;
+use std::io;
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
-use std::process::{ChildStderr, ChildStdin, ChildStdout, Command};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::process::Command;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use bootwright_bundle::Ending;
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use signal_hook::consts::SIGHUP;
-use tempfile::TempDir;
 
-use crate::control::Hub;
-use crate::log::{Cursor, Log};
-use crate::outcome::{KernelWord, ending_of_line, judge};
-use crate::process::{Exit, Process, cpu_seconds_of};
+use crate::log::Cursor;
+use crate::outcome::judge;
+use crate::process::{Process, cpu_seconds_of};
 use crate::qmp::QmpEvent;
 use crate::{Accelerator, Error, MachineConfig, Outcome, Qmp, Session, argv};
+pub use hands::Interrupter;
+pub(crate) use hands::Typist;
+use sockets::{CONNECT, Control, ControlSocket, accept, socket_dir};
+use state::{INTERNAL_ERROR, read_console, read_stderr};
+pub(crate) use state::{Shared, Stop};
 
-/// How long QEMU may take to connect to our socket.
-const CONNECT: Duration = Duration::from_secs(60);
 /// How long QEMU may take to go after `quit`.
 const QUIT: Duration = Duration::from_secs(10);
 /// How long the kernel may take from the first line of a panic to its last, or from init's last line to its halt.
 const LAST_WORDS: Duration = Duration::from_secs(5);
-/// QEMU's state of a machine that it could not run on.
-const INTERNAL_ERROR: &str = "internal-error";
 /// Why an accelerator is given up when its machine says nothing.
 pub(crate) const SILENT: &str = "the kernel said nothing";
-/// How long a machine may take for its shutdown after a signal to us.
-const GRACE: Duration = Duration::from_secs(10);
-/// How much console output may wait for a terminal that does not take it.
-const UNSHOWN: usize = 16 << 20;
-/// How much of QEMU's standard error is kept.
-const STDERR: u64 = 64 << 10;
 
 /// A running machine. Dropping it ends it.
 #[derive(Debug)]
@@ -79,84 +72,12 @@ pub enum WaitError {
     },
 }
 
-/// Who asked for the end.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Stop {
-    Quit,
-    Signal(i32),
-}
-
 /// What a supervised machine came to.
 #[derive(Debug)]
 pub(crate) enum End {
     Outcome(Outcome),
     /// The accelerator cannot run it.
     Broken(String),
-}
-
-#[derive(Debug, Default)]
-pub(crate) struct State {
-    pub(crate) log: Log,
-    /// Console bytes for [`Guest::next_output`].
-    unshown: VecDeque<u8>,
-    show: bool,
-    console_closed: bool,
-    stderr: String,
-    ending: Option<(Ending, Instant)>,
-    panic: Option<Instant>,
-    panic_end: bool,
-    halted: bool,
-    shutdown: Option<String>,
-    run_state: Option<String>,
-    exit: Option<Exit>,
-    pub(crate) stop: Option<Stop>,
-    /// A signal that was answered with the power button, and until when the machine may take.
-    pub(crate) interrupted: Option<(i32, Instant)>,
-}
-
-#[derive(Debug, Default)]
-pub(crate) struct Shared {
-    state: Mutex<State>,
-    changed: Condvar,
-}
-
-impl Shared {
-    pub(crate) fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    pub(crate) fn change(&self, change: impl FnOnce(&mut State)) {
-        change(&mut self.lock());
-        self.changed.notify_all();
-    }
-
-    /// Waits for a change, or until the deadline.
-    fn wait<'a>(&self, state: MutexGuard<'a, State>, deadline: Option<Instant>) -> MutexGuard<'a, State> {
-        match deadline {
-            None => self.changed.wait(state).unwrap_or_else(PoisonError::into_inner),
-            Some(deadline) => {
-                let left = deadline.saturating_duration_since(Instant::now());
-                self.changed.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0
-            }
-        }
-    }
-
-    fn wait_until<'a>(
-        &'a self,
-        deadline: Instant,
-        mut done: impl FnMut(&State) -> bool,
-    ) -> (MutexGuard<'a, State>, bool) {
-        let mut state = self.lock();
-        loop {
-            if done(&state) {
-                return (state, true);
-            }
-            if Instant::now() >= deadline {
-                return (state, false);
-            }
-            state = self.wait(state, Some(deadline));
-        }
-    }
 }
 
 /// What ends a machine from outside, and when.
@@ -187,7 +108,8 @@ impl Guest {
         let program = config.program();
         let mut command = Command::new(&program);
         command.args(argv(config, accelerator, &session));
-        let shared = Arc::new(Shared { state: Mutex::new(State { show, ..State::default() }), ..Shared::default() });
+        let shared = Arc::new(Shared::default());
+        shared.change(|state| state.show = show);
         let exiting = shared.clone();
         let (process, pipes) = Process::start(command, move |exit| exiting.change(|s| s.exit = Some(exit))).map_err(
             |source| match source.kind() {
@@ -479,144 +401,11 @@ impl Guest {
     }
 }
 
-/// Ends a machine because of a signal to us.
-#[derive(Clone, Debug)]
-pub struct Interrupter {
-    shared: Arc<Shared>,
-    qmp: Qmp,
-}
-
-impl Interrupter {
-    /// Presses the power button and gives the machine a little time; at the second signal, or where nobody waits for it (SIGHUP), the
-    /// machine ends at once. Whether the button was pressed.
-    pub fn signal(&self, signal: i32) -> bool {
-        let again = self.shared.lock().interrupted.is_some();
-        if !again && signal != SIGHUP {
-            // Said before the button is pressed: the machine may be quick.
-            self.shared.change(|s| s.interrupted = Some((signal, Instant::now() + GRACE)));
-            if self.qmp.system_powerdown().is_ok() {
-                return true;
-            }
-        }
-        self.shared.change(|s| s.stop = Some(Stop::Signal(signal)));
-        false
-    }
-}
-
-/// The control channel, before QEMU has opened its end.
-struct Control {
-    port: UnixListener,
-    callers: UnixListener,
-    socket: ControlSocket,
-}
-
-/// Where others call the machine; goes with its directory.
-#[derive(Debug)]
-struct ControlSocket {
-    path: PathBuf,
-    _dir: TempDir,
-}
-
-impl Control {
-    /// Listens for QEMU at `port`, and for callers at a socket of its own.
-    fn listen(port: &Path) -> Result<Self, Error> {
-        let port = UnixListener::bind(port).map_err(Error::file("listen on", port))?;
-        let dir = socket_dir()?;
-        let path = dir.path().join("control");
-        let callers = UnixListener::bind(&path).map_err(Error::file("listen on", &path))?;
-        Ok(Self { port, callers, socket: ControlSocket { path, _dir: dir } })
-    }
-
-    fn join(self, process: &Process) -> Result<ControlSocket, Error> {
-        // None: QEMU has ended, and says why elsewhere.
-        if let Some(stream) = accept(&self.port, process)? {
-            Hub::start(stream, self.callers)?;
-        }
-        Ok(self.socket)
-    }
-}
-
-/// Where what is typed goes.
-#[derive(Clone, Debug)]
-pub(crate) struct Typist(Arc<Mutex<ChildStdin>>);
-
-impl Typist {
-    /// Writes as much as the machine takes until the deadline; a machine that takes nothing must not hold us.
-    pub(crate) fn type_bytes(&self, mut bytes: &[u8], deadline: Instant) -> io::Result<()> {
-        let mut stdin = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        while !bytes.is_empty() {
-            match stdin.write(bytes) {
-                Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
-                Ok(n) => bytes = &bytes[n..],
-                Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
-                Err(e) if e.kind() == io::ErrorKind::WouldBlock => {
-                    let mut fds = [PollFd::new(&*stdin, PollFlags::OUT)];
-                    if poll(&mut fds, Some(&left(deadline)))? == 0 {
-                        return Err(io::ErrorKind::TimedOut.into());
-                    }
-                }
-                Err(e) => return Err(e),
-            }
-        }
-        Ok(())
-    }
-}
-
 impl Drop for Guest {
     fn drop(&mut self) {
         self.process.kill();
         for reader in self.readers.drain(..) {
             let _ = reader.join();
-        }
-    }
-}
-
-impl Shared {
-    /// Takes console output that has not been shown, waiting for it; none when there will be no more.
-    pub(crate) fn next_output(&self) -> Option<Vec<u8>> {
-        let mut state = self.lock();
-        loop {
-            if !state.unshown.is_empty() {
-                return Some(state.unshown.drain(..).collect());
-            }
-            if state.console_closed {
-                return None;
-            }
-            state = self.wait(state, None);
-        }
-    }
-}
-
-impl State {
-    /// Whether the machine runs no more, or is about to.
-    fn is_down(&self) -> bool {
-        let ended = self.shutdown.is_some() || self.panic.is_some() || self.halted || self.exit.is_some();
-        let broken = self.run_state.as_deref() == Some(INTERNAL_ERROR);
-        ended || broken || self.is_told_to_end()
-    }
-
-    /// Whether we have told it to end.
-    fn is_told_to_end(&self) -> bool {
-        self.stop.is_some() || self.interrupted.is_some()
-    }
-
-    fn take_console(&mut self, bytes: &[u8]) {
-        let Self { log, ending, panic, panic_end, halted, .. } = self;
-        log.push(bytes, |line| {
-            if let Some(found) = ending_of_line(line) {
-                *ending = Some((found, Instant::now()));
-            }
-            match KernelWord::of_line(line) {
-                Some(KernelWord::Panic) => *panic = panic.or(Some(Instant::now())),
-                Some(KernelWord::PanicEnd) => *panic_end = true,
-                Some(KernelWord::Halted) => *halted = true,
-                None => {}
-            }
-        });
-        if self.show {
-            self.unshown.extend(bytes);
-            let excess = self.unshown.len().saturating_sub(UNSHOWN);
-            self.unshown.drain(..excess);
         }
     }
 }
@@ -632,40 +421,6 @@ fn names_serial(config: &MachineConfig) -> bool {
         .any(|name| name.starts_with("ttyS0") || name.starts_with("ttyAMA0"))
 }
 
-/// A directory whose path fits a socket address (108 bytes), whatever `TMPDIR` is.
-fn socket_dir() -> Result<TempDir, Error> {
-    let made = TempDir::with_prefix("bootwright-").map_err(Error::system("make a temporary directory"))?;
-    if made.path().as_os_str().len() < 90 {
-        return Ok(made);
-    }
-    TempDir::with_prefix_in("bootwright-", "/tmp").map_err(Error::system("make a temporary directory in /tmp"))
-}
-
-/// QEMU's connection; none when it ended, or did not connect in time.
-fn accept(listener: &UnixListener, process: &Process) -> Result<Option<std::os::unix::net::UnixStream>, Error> {
-    let pidfd = process.pidfd();
-    let deadline = Instant::now() + CONNECT;
-    loop {
-        let mut fds = [PollFd::new(listener, PollFlags::IN), PollFd::from_borrowed_fd(pidfd.as_fd(), PollFlags::IN)];
-        match poll(&mut fds, Some(&left(deadline))) {
-            Err(rustix::io::Errno::INTR) => continue,
-            Err(e) => return Err(Error::system("wait for QEMU")(e.into())),
-            Ok(0) => return Ok(None),
-            Ok(_) => {}
-        }
-        if fds[0].revents().contains(PollFlags::IN) {
-            let (stream, _) = listener.accept().map_err(Error::system("accept QEMU's connection"))?;
-            return Ok(Some(stream));
-        }
-        return Ok(None);
-    }
-}
-
-fn left(deadline: Instant) -> Timespec {
-    let left = deadline.saturating_duration_since(Instant::now());
-    Timespec { tv_sec: left.as_secs() as _, tv_nsec: left.subsec_nanos() as _ }
-}
-
 fn reader(
     name: &str,
     shared: Arc<Shared>,
@@ -673,33 +428,4 @@ fn reader(
 ) -> Result<JoinHandle<()>, Error> {
     let thread = thread::Builder::new().name(name.into());
     thread.spawn(move || read(&shared)).map_err(Error::system("start a thread"))
-}
-
-fn read_console(mut stdout: ChildStdout, mut log: Option<File>, shared: &Shared) {
-    let mut buffer = [0; 8192];
-    loop {
-        match stdout.read(&mut buffer) {
-            Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
-            Ok(0) | Err(_) => break,
-            Ok(n) => {
-                // A full disk is no reason to stop the machine; the lines in memory remain.
-                if log.as_mut().is_some_and(|log| log.write_all(&buffer[..n]).is_err()) {
-                    log = None;
-                }
-                shared.change(|state| state.take_console(&buffer[..n]));
-            }
-        }
-    }
-    shared.change(|state| {
-        // The last line may have no end.
-        state.take_console(if state.log.ends_open() { b"\n" } else { b"" });
-        state.console_closed = true;
-    });
-}
-
-fn read_stderr(mut stderr: ChildStderr, shared: &Shared) {
-    let mut kept = Vec::new();
-    let _ = stderr.by_ref().take(STDERR).read_to_end(&mut kept);
-    shared.change(|state| state.stderr = String::from_utf8_lossy(&kept).into_owned());
-    let _ = io::copy(&mut stderr, &mut io::sink());
 }
