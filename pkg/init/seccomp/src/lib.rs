@@ -4,7 +4,8 @@
 //! A filter says which system calls of which architectures are answered how, by name and by arguments. A program gets a number
 //! and an architecture. So for each architecture the names become numbers, neighbours with the same answer become a range,
 //! and the ranges a search tree: a hundred instructions where a comparison for each name would be a thousand, which the kernel
-//! takes quadratic time to accept, at each start of a container.
+//! takes quadratic time to accept, at each start of a container. What programs answer is tested beside what libseccomp's answer
+//! (`tool/rootfs/src/seccomp_tests.rs`).
 
 mod architecture;
 mod comparison;
