@@ -98,7 +98,8 @@ fn what_holds_passes_and_is_told_in_every_way() {
         ("story-small-kernel+initrd", "end: poweroff"),
     ] {
         let said = fs::read_to_string(format!("{logs}/{log}.log")).unwrap();
-        assert!(said.contains("keeper: up") && said.contains(text), "{log}: {said}");
+        // Not what a service says: a machine with nothing to check may end before.
+        assert!(said.contains("bootwright: ready in") && said.contains(text), "{log}: {said}");
     }
 }
 
