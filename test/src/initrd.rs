@@ -53,6 +53,14 @@ pub(crate) fn first_segment(initrd: &Path) -> Vec<CpioEntry> {
     walk(&unpack(&bytes[..second(&bytes)])).remove(0)
 }
 
+/// The program that an initrd with a root image starts: in the second segment, behind the manifest's.
+pub(crate) fn early(initrd: &Path) -> Vec<u8> {
+    let bytes = fs::read(initrd).unwrap_or_else(|e| panic!("cannot read {}: {e}", initrd.display()));
+    let (_, frame) = frames(&bytes[second(&bytes)..]).next().expect("it begins there");
+    let entries = walk(&unpack(frame)).remove(0);
+    entries.into_iter().find(|entry| entry.name == "init").expect("an initrd has one").data
+}
+
 /// Copies an initrd with a manifest, first in it and no longer packed, that says that 1 MiB is enough.
 pub(crate) fn copy_without_figure(initrd: &Path, copy: &Path) {
     const KEY: &[u8] = b"\"memory_mib\":";

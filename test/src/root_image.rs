@@ -13,7 +13,7 @@ use bootwright_machine::Artefact;
 use sha2::{Digest, Sha256};
 
 use crate::machine::Boot;
-use crate::{flip, initrd, run};
+use crate::{Built, flip, initrd, run};
 
 /// Bytes of a block.
 const BLOCK: u64 = 4096;
@@ -62,7 +62,9 @@ impl Parts {
 
     /// An initrd with early as `/init`, the machine's modules, and these files.
     pub fn initrd(&self, name: &str, files: &[(&str, &[u8])]) -> PathBuf {
-        let early = fs::read(self.tree.join("usr/lib/bootwright/early")).expect("the init image has it");
+        // Not in the tree: no root has it.
+        let built = Built::example("minimal");
+        let early = initrd::early(built.artefact().initrd().expect("it has one"));
         self.initrd_of(name, &[&[("init", early.as_slice())], files].concat())
     }
 

@@ -241,11 +241,11 @@ fn isos_are_read(built: &Built) {
 fn roots_and_streams_are_read(built: &Built) {
     let squashfs = built.file("-kernel-squashfs-squashfs.img");
     has_all(&ask("unsquashfs", "-s FILE", &squashfs), &["Found a valid SQUASHFS 4:0 superblock", "Compression zstd"]);
-    let inside = ["usr/lib/bootwright/early\n", "containers/services/service/config.json\n"];
-    has_all(&ask("unsquashfs", "-lls FILE", &squashfs), &inside);
+    let config = "containers/services/service/config.json\n";
+    has_all(&ask("unsquashfs", "-lls FILE", &squashfs), &["squashfs-root/init\n", config]);
     ask("fsck.erofs", "FILE", &built.file("-kernel-erofs-erofs.img"));
     for ending in [".tar", ".docker"] {
-        has_all(&ask("tar", "-tf FILE", &built.file(ending)), &inside);
+        has_all(&ask("tar", "-tf FILE", &built.file(ending)), &["\ninit\n", config]);
     }
     has_all(&ask("tar", "-tf FILE", &built.file("-initrd.tar")), &["kernel\n", "initrd.img\n", "cmdline\n"]);
     for (transport, ending) in [("oci-archive", "-oci.tar"), ("docker-archive", "-docker.tar")] {
